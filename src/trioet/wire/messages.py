@@ -1,0 +1,289 @@
+"""The messages of the protocol as frozen dataclasses, to and from protobuf.
+
+The only module that knows the generated code. Field numbers and presence rules are
+Eternal Terminal's (specification 1.2); what trioet adds travels in fields from 1000 up,
+which other implementations ignore. Text is bytes throughout: peers may send names and
+errors that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from trioet.errors import MessageError
+from trioet.wire.pb import ET_pb2, ETerminal_pb2, trioet_pb2
+
+PROTOCOL_VERSION: Final = 6
+
+MAX_SIZE: Final = 10_000
+"""Rows or columns of a terminal; more is nonsense that ET sends for a stdout that is no
+terminal (specification 4.2)."""
+
+_M = TypeVar("_M", bound=Message)
+
+
+class ConnectStatus(IntEnum):
+    """The server's answer to a ConnectRequest (specification 1.3)."""
+
+    NEW_CLIENT = 1
+    RETURNING_CLIENT = 2
+    INVALID_KEY = 3
+    MISMATCHED_PROTOCOL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRequest:
+    """The first message on every connection: who returns, in which protocol version."""
+
+    client_id: bytes
+    version: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectResponse:
+    """The server's answer. ``error`` is text for the user, empty when there is none."""
+
+    status: ConnectStatus
+    error: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSize:
+    """Size of a terminal in character cells, and in pixels where known."""
+
+    rows: int
+    columns: int
+    xpixel: int = 0
+    ypixel: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """What to run instead of a login shell on a terminal.
+
+    ``command`` goes to the user's shell as ``-c``; None is the login shell itself.
+    ``pty`` False runs it on pipes, 8-bit clean, with a stderr of its own.
+    """
+
+    command: bytes | None = None
+    pty: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InitialPayload:
+    """The first packet of a client: what the session shall be.
+
+    ``features`` and ``exec`` are trioet's offer; a C++ server ignores them.
+    """
+
+    environment: Mapping[bytes, bytes] = field(default_factory=dict)
+    jumphost: bool = False
+    wants_reverse_tunnels: bool = False
+    features: tuple[str, ...] = ()
+    exec: Exec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InitialResponse:
+    """The first packet of a server. A non-empty ``error`` refuses the session."""
+
+    error: bytes = b""
+    accepted: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOver:
+    """The last packet of a session: how its command ended, or why there is no command."""
+
+    status: int | None = None
+    signal: int | None = None
+    reason: str = ""
+
+
+def _parse(message: _M, data: bytes) -> _M:
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        name = message.DESCRIPTOR.name
+        raise MessageError(f"{len(data)} bytes that are not a {name}") from None
+    return message
+
+
+def encode_connect_request(request: ConnectRequest) -> bytes:
+    message = ET_pb2.ConnectRequest(client_id=request.client_id, version=request.version)
+    return message.SerializeToString()
+
+
+def decode_connect_request(data: bytes) -> ConnectRequest:
+    """Parse a ConnectRequest; an absent version reads as 0, as in C++ (1.4).
+
+    Raises:
+      MessageError: not a ConnectRequest.
+    """
+    message = _parse(ET_pb2.ConnectRequest(), data)
+    return ConnectRequest(message.client_id, message.version)
+
+
+def encode_connect_response(response: ConnectResponse) -> bytes:
+    message = ET_pb2.ConnectResponse(status=response.status.name)
+    if response.error:
+        message.error = response.error
+    return message.SerializeToString()
+
+
+def decode_connect_response(data: bytes) -> ConnectResponse:
+    """Parse a ConnectResponse.
+
+    Raises:
+      MessageError: not a ConnectResponse, or without one of the four statuses.
+    """
+    message = _parse(ET_pb2.ConnectResponse(), data)
+    if not message.HasField("status"):
+        raise MessageError("a ConnectResponse without a status")
+    return ConnectResponse(ConnectStatus(message.status), message.error)
+
+
+def encode_sequence_header(count: int) -> bytes:
+    return ET_pb2.SequenceHeader(sequence_number=count).SerializeToString()
+
+
+def decode_sequence_header(data: bytes) -> int:
+    """Return how many packets the sender has received (1.8).
+
+    Raises:
+      MessageError: not a SequenceHeader, or a negative count: more than 2**31 - 1
+          packets, after which a session cannot resume (1.7).
+    """
+    count: int = _parse(ET_pb2.SequenceHeader(), data).sequence_number
+    if count < 0:
+        raise MessageError(f"sequence number {count} is negative")
+    return count
+
+
+def encode_terminal_buffer(data: bytes) -> bytes:
+    return ETerminal_pb2.TerminalBuffer(buffer=data).SerializeToString()
+
+
+def decode_terminal_buffer(payload: bytes) -> bytes:
+    """Return the bytes typed, or printed.
+
+    Raises:
+      MessageError: not a TerminalBuffer.
+    """
+    return _parse(ETerminal_pb2.TerminalBuffer(), payload).buffer
+
+
+def encode_terminal_info(size: WindowSize) -> bytes:
+    message = ETerminal_pb2.TerminalInfo(
+        row=size.rows, column=size.columns, width=size.xpixel, height=size.ypixel
+    )
+    return message.SerializeToString()
+
+
+def decode_terminal_info(payload: bytes) -> WindowSize | None:
+    """Return the size of the client's terminal; None when it is nonsense.
+
+    Raises:
+      MessageError: not a TerminalInfo.
+    """
+    message = _parse(ETerminal_pb2.TerminalInfo(), payload)
+    if not (0 < message.row <= MAX_SIZE and 0 < message.column <= MAX_SIZE):
+        return None
+    pixels = [value if 0 <= value < 2**16 else 0 for value in (message.width, message.height)]
+    return WindowSize(message.row, message.column, *pixels)
+
+
+def encode_initial_payload(payload: InitialPayload) -> bytes:
+    message = ETerminal_pb2.InitialPayload(jumphost=payload.jumphost)
+    for key, value in payload.environment.items():
+        message.environmentvariables.add(key=key, value=value)
+    if payload.features:
+        message.offer.features.extend(payload.features)
+    if payload.exec is not None:
+        message.offer.exec.pty = payload.exec.pty
+        if payload.exec.command is not None:
+            message.offer.exec.command = payload.exec.command
+    return message.SerializeToString()
+
+
+def decode_initial_payload(data: bytes) -> InitialPayload:
+    """Parse the first packet of a client.
+
+    Raises:
+      MessageError: not an InitialPayload.
+    """
+    message = _parse(ETerminal_pb2.InitialPayload(), data)
+    wish = None
+    if message.offer.HasField("exec"):
+        asked = message.offer.exec
+        wish = Exec(asked.command if asked.HasField("command") else None, asked.pty)
+    return InitialPayload(
+        environment={entry.key: entry.value for entry in message.environmentvariables},
+        jumphost=message.jumphost,
+        wants_reverse_tunnels=bool(message.reversetunnels),
+        features=tuple(message.offer.features),
+        exec=wish,
+    )
+
+
+def encode_initial_response(response: InitialResponse) -> bytes:
+    message = ETerminal_pb2.InitialResponse()
+    if response.error:
+        message.error = response.error
+    if response.accepted:
+        message.accepted.features.extend(response.accepted)
+        message.accepted.version = response.version
+    return message.SerializeToString()
+
+
+def decode_initial_response(data: bytes) -> InitialResponse:
+    """Parse the first packet of a server.
+
+    Raises:
+      MessageError: not an InitialResponse.
+    """
+    message = _parse(ETerminal_pb2.InitialResponse(), data)
+    return InitialResponse(
+        message.error, tuple(message.accepted.features), message.accepted.version
+    )
+
+
+def encode_session_over(over: SessionOver) -> bytes:
+    message = trioet_pb2.SessionOver()
+    if over.status is not None:
+        message.status = over.status
+    if over.signal is not None:
+        message.signal = over.signal
+    if over.reason:
+        message.reason = over.reason
+    return message.SerializeToString()
+
+
+def decode_session_over(data: bytes) -> SessionOver:
+    """Parse the last packet of a session.
+
+    Raises:
+      MessageError: not a SessionOver.
+    """
+    message = _parse(trioet_pb2.SessionOver(), data)
+    return SessionOver(
+        message.status if message.HasField("status") else None,
+        message.signal if message.HasField("signal") else None,
+        message.reason,
+    )
+
+
+def encode_count(count: int) -> bytes:
+    """Payload of a KEEP_ALIVE that acknowledges ``count`` packets, 8 bytes big-endian."""
+    return count.to_bytes(8, "big")
+
+
+def decode_count(payload: bytes) -> int | None:
+    """The count that a KEEP_ALIVE acknowledges; None for a peer that sends none."""
+    return int.from_bytes(payload, "big") if len(payload) == 8 else None
