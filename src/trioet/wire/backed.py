@@ -142,9 +142,9 @@ class BackedWriter:
             self._drop(ordinal)
         self._oldest = max(self._oldest, min(count, self.sent) + 1)
 
-    def forget_beyond(self, limit: int) -> None:
-        """Drop the oldest packets until at most ``limit`` bytes are kept."""
-        while self.kept_bytes > limit and self._oldest <= self.sent:
+    def forget_beyond(self, limit: int, before: int) -> None:
+        """Drop the oldest packets, those below ``before``, until ``limit`` bytes are kept."""
+        while self.kept_bytes > limit and self._oldest < before:
             if self._oldest > self.acknowledged:
                 self._acknowledged_bytes += len(self._kept[self._oldest])
             self._drop(self._oldest)
@@ -167,15 +167,17 @@ class BackedReader:
     def __init__(self, box: SealedBox) -> None:
         self._box = box
         self.received = 0
-        """Packets opened so far. Moves only when a packet opened."""
+        """Packets received so far. Moves only after a packet opened."""
 
     def __repr__(self) -> str:
         return f"<BackedReader received={self.received}>"
 
     def open(self, ordinal: int, body: bytes) -> Packet | None:
-        """Open packet number ``ordinal``; None when it was opened before.
+        """Open packet number ``ordinal``; None when it was received before.
 
-        A repeated packet is opened again all the same: that it opens proves that the
+        Counting it is a second step, :meth:`count`, so that a packet that opened but
+        makes no sense (its type travels unauthenticated) can come again.
+        A repeated packet is opened all the same: that it opens proves that the
         connection it came on belongs to the peer.
 
         Raises:
@@ -184,8 +186,8 @@ class BackedReader:
         """
         packet_type, sealed = split_body(body)
         payload = self._box.open(ordinal, sealed)
-        if ordinal <= self.received:
-            return None
-        assert ordinal == self.received + 1, "connections deliver in order, from what we have"
-        self.received = ordinal
-        return Packet(packet_type, payload)
+        return Packet(packet_type, payload) if ordinal > self.received else None
+
+    def count(self) -> None:
+        """The next packet has been received."""
+        self.received += 1

@@ -254,6 +254,18 @@ def decode_initial_response(data: bytes) -> InitialResponse:
     )
 
 
+def refuse_forward(request: bytes, error: bytes) -> bytes:
+    """The PortForwardDestinationResponse that refuses a PortForwardDestinationRequest.
+
+    Raises:
+      MessageError: not such a request.
+    """
+    fd = _parse(ETerminal_pb2.PortForwardDestinationRequest(), request).fd
+    return ETerminal_pb2.PortForwardDestinationResponse(
+        clientfd=fd, error=error
+    ).SerializeToString()
+
+
 def encode_session_over(over: SessionOver) -> bytes:
     message = trioet_pb2.SessionOver()
     if over.status is not None:

@@ -45,6 +45,24 @@ class PortForwardSourceRequest(_message.Message):
     environmentvariable: bytes
     def __init__(self, source: _Optional[_Union[SocketEndpoint, _Mapping]] = ..., destination: _Optional[_Union[SocketEndpoint, _Mapping]] = ..., environmentvariable: _Optional[bytes] = ...) -> None: ...
 
+class PortForwardDestinationRequest(_message.Message):
+    __slots__ = ("destination", "fd")
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    FD_FIELD_NUMBER: _ClassVar[int]
+    destination: SocketEndpoint
+    fd: int
+    def __init__(self, destination: _Optional[_Union[SocketEndpoint, _Mapping]] = ..., fd: _Optional[int] = ...) -> None: ...
+
+class PortForwardDestinationResponse(_message.Message):
+    __slots__ = ("clientfd", "socketid", "error")
+    CLIENTFD_FIELD_NUMBER: _ClassVar[int]
+    SOCKETID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    clientfd: int
+    socketid: int
+    error: bytes
+    def __init__(self, clientfd: _Optional[int] = ..., socketid: _Optional[int] = ..., error: _Optional[bytes] = ...) -> None: ...
+
 class EnvironmentEntry(_message.Message):
     __slots__ = ("key", "value")
     KEY_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,136 @@
+"""One line in use by a link: where it stands in both directions.
+
+The packets to send are not queued anywhere: the link's BackedWriter holds them all, and
+each line has a cursor into it. So two lines may carry the same sealed packets for a while
+(the old one and a returning one that has not proven itself), and losing a line costs
+nothing but its cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioet.errors import TooFarBehind
+from trioet.link.line import Line, LineBroken
+from trioet.wire.backed import BackedWriter
+from trioet.wire.framing import packet_frame
+from trioet.wire.handshake import catchup_entry, catchup_head
+
+CHUNK: Final = 64 * 1024
+"""Bytes handed to the kernel at once, about."""
+
+
+class Attachment:
+    """A line, and how far it has come."""
+
+    def __init__(self, line: Line, writer: BackedWriter, on_writable: Callable[[], None]) -> None:
+        self.line = line
+        self.proven = False
+        """A packet on this line has opened: the peer is at the other end."""
+        self.next_in = 1
+        """Ordinal of the next packet that this line brings."""
+        self.peer_received = 0
+        """Packets that the peer had when it opened this line, as it says."""
+        self.last_words = 0
+        """Everything up to this packet was sent, and then the line shut down; 0: it was not."""
+        self._writer = writer
+        self._tail: bytes | memoryview = b""
+        self._cursor: int | None = None
+        self._catchup_end = 0
+        self._on_writable = on_writable
+        self.blocked = False
+        """True while the kernel takes no more."""
+        self._wake = trio.Event()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Attachment {self.line.peer_name} proven={self.proven} "
+            f"next_in={self.next_in} next_out={self._cursor}>"
+        )
+
+    @property
+    def needs(self) -> int:
+        """Ordinal of the oldest packet this line still has to send."""
+        return self._writer.sent + 1 if self._cursor is None else self._cursor
+
+    def greet(self, data: bytes) -> None:
+        """Send handshake bytes, ahead of all packets."""
+        self._tail = bytes(self._tail) + data
+        self.flush()
+
+    def start(self, *, after: int, catch_up: bool) -> None:
+        """Start sending packets, from number ``after + 1``.
+
+        With ``catch_up``, those that exist now go as one CatchupBuffer.
+
+        Raises:
+          HandshakeError: they do not fit one.
+          TooFarBehind: they are no longer kept.
+        """
+        self._cursor = after + 1
+        if catch_up:
+            self._catchup_end = self._writer.sent
+            sizes = [len(body) for body in self._writer.bodies(after + 1, self._writer.sent)]
+            self._tail = bytes(self._tail) + catchup_head(sizes)
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand over what the kernel takes. A broken line is left to its reader to notice."""
+        if self.blocked:
+            return
+        try:
+            while True:
+                if not self._tail:
+                    self._tail = self._next_chunk()
+                    if not self._tail:
+                        return
+                taken = self.line.try_send(self._tail)
+                if taken < len(self._tail):
+                    self._tail = memoryview(self._tail)[taken:]
+                    self.block()
+                    return
+                self._tail = b""
+        except (LineBroken, TooFarBehind):
+            self.line.close()
+
+    def block(self) -> None:
+        """Send no more until the line is writable; :meth:`run_writer` sees to that."""
+        self.blocked = True
+        self._wake.set()
+
+    async def run_writer(self) -> None:
+        """Send what could not be sent at once. Returns when the line breaks.
+
+        Cancellation leaves the line as it is; whatever was sent stays counted.
+        """
+        try:
+            while True:
+                await self._wake.wait()
+                await self.line.wait_writable()
+                self._wake = trio.Event()
+                self.blocked = False
+                self.flush()
+                if not self.blocked:
+                    self._on_writable()
+        except LineBroken:
+            self.line.close()
+
+    def _next_chunk(self) -> bytes:
+        writer, cursor = self._writer, self._cursor
+        if cursor is None or cursor > writer.sent:
+            return b""
+        if cursor == writer.sent and cursor > self._catchup_end:
+            self._cursor = cursor + 1
+            return packet_frame(writer.body(cursor))
+        parts: list[bytes] = []
+        size = 0
+        while size < CHUNK and cursor <= writer.sent:
+            body = writer.body(cursor)
+            parts.append(catchup_entry(body) if cursor <= self._catchup_end else packet_frame(body))
+            size += len(body)
+            cursor += 1
+        self._cursor = cursor
+        return b"".join(parts)

@@ -1,0 +1,168 @@
+"""A line: one TCP connection of a link that will see many.
+
+Sending is tried at once, in the task that has something to send: that a keystroke need
+not wait for another task is worth a fifth of its round trip. What the kernel does not
+take now waits for :meth:`SocketLine.wait_writable`.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Final, Protocol
+
+import trio
+
+RECEIVE_SIZE: Final = 64 * 1024
+NOTSENT_LOWAT: Final = 16 * 1024
+"""Bytes that wait unsent in the kernel before a line stops being writable. What has been
+handed to the kernel can no longer be overtaken by a keystroke."""
+
+USER_TIMEOUT_MS: Final = 20_000
+"""Give a connection up when the far kernel has acknowledged nothing for this long."""
+
+
+_TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
+
+
+class LineBroken(Exception):
+    """The connection is gone. Says how, for people; it never means that a session is."""
+
+
+class Line(Protocol):
+    """What a link needs from a connection. Nothing here parses or seals."""
+
+    @property
+    def peer_name(self) -> str:
+        """Where the connection leads, for logs and messages."""
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        """Hand bytes over without waiting; return how many were taken, maybe 0.
+
+        Raises:
+          LineBroken: the connection is gone.
+        """
+
+    def can_send(self) -> bool:
+        """False while the kernel still holds enough that it has not sent."""
+
+    async def wait_writable(self) -> None:
+        """Wait until more can be sent. Cancellation leaves the line unchanged.
+
+        Raises:
+          LineBroken: the connection is gone.
+        """
+
+    async def receive(self) -> bytes:
+        """Return some bytes, b"" at the end. Cancellation loses nothing.
+
+        Raises:
+          LineBroken: the connection is gone.
+        """
+
+    def shutdown(self) -> None:
+        """Tell the peer that nothing more will come; receiving goes on."""
+
+    def close(self) -> None:
+        """Close the connection at once. Idempotent; wakes whoever waits on it."""
+
+
+class SocketLine:
+    """A line over a connected, non-blocking stream socket, which it owns."""
+
+    def __init__(self, sock: socket.socket, peer_name: str = "") -> None:
+        self._sock = sock
+        self._peer_name = peer_name or _peer_name(sock)
+        self._receive_spins = 0
+        sock.setblocking(False)
+        _tune(sock)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLOUT)
+
+    def __repr__(self) -> str:
+        return f"<SocketLine {self._peer_name}>"
+
+    @property
+    def peer_name(self) -> str:
+        return self._peer_name
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise LineBroken(_explain(error)) from error
+
+    def can_send(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    async def wait_writable(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise LineBroken(_explain(error)) from error
+
+    async def receive(self) -> bytes:
+        # A checkpoint now and then even if bytes are always there, so that a flood
+        # on one line never starves the others (design/libraries: one in eight).
+        self._receive_spins = (self._receive_spins + 1) % 8
+        if self._receive_spins == 0:
+            await trio.lowlevel.checkpoint()
+        while True:
+            try:
+                return self._sock.recv(RECEIVE_SIZE)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise LineBroken(_explain(error)) from error
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+            except (OSError, trio.ClosedResourceError) as error:
+                raise LineBroken(_explain(error)) from error
+
+    def shutdown(self) -> None:
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        if self._sock.fileno() < 0:
+            return
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+
+def _tune(sock: socket.socket) -> None:
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # SO_LINGER off: closing never blocks (ET lingers 5 s, specification 1.9).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+    if sys.platform == "linux":
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+def _peer_name(sock: socket.socket) -> str:
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "a closed connection"
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "a local connection"
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, trio.ClosedResourceError) or getattr(error, "errno", 0) == errno.EBADF:
+        return "closed on this side"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,459 @@
+"""ResumableLink: one peer, over however many connections it takes.
+
+Packets go in by :meth:`ResumableLink.send` and come out at a :class:`Receiver`, each once
+and in order. Lines come and go by :meth:`run_line`. The rules:
+
+* **Prove, then replace.** A new line is provisional until a packet on it opens under the
+  session's key. Until then the older line stays, and both carry the same sealed packets.
+* **Count what opened.** The count of received packets moves only after a packet opened
+  and the receiver took it.
+* **Acknowledge.** A KEEP_ALIVE carries how many packets its sender has dealt with, in 8
+  bytes big-endian. Peers that do the same get bounded data in flight and cost no memory;
+  C++ peers ignore it (Eternal Terminal specification 1.7, 1.9).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Protocol
+
+import trio
+
+from trioet.errors import HandshakeError, TrioetError
+from trioet.link.attachment import Attachment
+from trioet.link.line import Line, LineBroken
+from trioet.wire.backed import MAX_SEQUENCE, BackedReader, BackedWriter, ReplayBudget
+from trioet.wire.framing import PacketSplitter
+from trioet.wire.handshake import (
+    CaughtUp,
+    Event,
+    Handshake,
+    Missed,
+    PeerReceived,
+    State,
+    connect_request_frame,
+    connect_response_frame,
+    sequence_header_frame,
+)
+from trioet.wire.messages import (
+    ConnectRequest,
+    ConnectResponse,
+    ConnectStatus,
+    decode_count,
+    encode_count,
+)
+from trioet.wire.packet import Packet, PacketType
+from trioet.wire.sealing import Direction, SealedBox
+
+WINDOW: Final = 256 * 1024
+"""Bytes in flight to a peer that acknowledges. At a terminal that shows 5 MB/s this is
+50 ms of output after Ctrl-C; over 100 ms of round trip it allows 2.5 MB/s."""
+
+ACK_EVERY: Final = 64 * 1024
+"""Bytes received between two acknowledgements, in a flood."""
+
+MAX_KEPT: Final = 64 * 1024 * 1024
+"""Bytes kept for a peer that is away or never acknowledges: what ET keeps (1.7)."""
+
+HANDSHAKE_DEADLINE_S: Final = 10.0
+"""From the first byte of a connection to the end of its headers, in all."""
+
+PROOF_DEADLINE_S: Final = 15.0
+"""How long a line may stay without proving itself. A real `et` says something in 6 s."""
+
+MAX_PROVISIONAL: Final = 2
+"""Lines that may wait for their proof at once; the oldest goes first."""
+
+
+class Role(Enum):
+    """Who sends the ConnectRequest. It decides the direction of the nonces (1.6)."""
+
+    CLIENT = auto()
+    SERVER = auto()
+
+
+class Refused(TrioetError):
+    """The server answered, and not with NEW_CLIENT or RETURNING_CLIENT."""
+
+    def __init__(self, status: ConnectStatus, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text or self.status.name
+
+
+class PeerClosed(LineBroken):
+    """The peer closed the connection in order: it has read all that we sent before."""
+
+
+class Receiver(Protocol):
+    """Where the packets of a link go. KEEP_ALIVE stays inside the link."""
+
+    def packet_arrived(self, packet: Packet) -> None:
+        """Take the next packet, at once.
+
+        Raises:
+          PeerError: it makes no sense. The line it came on is closed; the packet counts
+              as not received.
+        """
+
+    async def ready(self) -> None:
+        """Return when more packets are welcome; called after each batch.
+
+        Must return without a checkpoint when they are welcome now.
+        """
+
+
+class ResumableLink:
+    """Send and receive packets across the loss of any number of lines.
+
+    Owns no task: whoever has a line runs :meth:`run_line` for it in a nursery of their
+    own. ``heard`` is called for every batch of bytes from a line that has proven itself.
+    """
+
+    def __init__(
+        self,
+        passkey: bytes,
+        role: Role,
+        receiver: Receiver,
+        *,
+        budget: ReplayBudget | None = None,
+        max_kept: int = MAX_KEPT,
+    ) -> None:
+        outward = Direction.CLIENT_TO_SERVER if role is Role.CLIENT else Direction.SERVER_TO_CLIENT
+        self.role = role
+        self.peer_acknowledges = False
+        """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
+        self.established = False
+        """True once a connection was answered with NEW_CLIENT: the next one resumes."""
+        self.last_heard = -math.inf
+        """When the last packet opened, in Trio's clock."""
+        self.keepalives_heard = 0
+        self.bytes_replayed = 0
+        """Bytes received in catch-up buffers, in all."""
+        self.lines_proven = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a line is attached, proven or gone."""
+        self._receiver = receiver
+        self._budget = budget or ReplayBudget(2 * max_kept)
+        self._writer = BackedWriter(SealedBox(passkey, outward), self._budget)
+        self._reader = BackedReader(SealedBox(passkey, outward.opposite))
+        self._max_kept = max_kept
+        self._attachments: list[Attachment] = []
+        self._dealt_with = 0
+        self._bytes_since_ack = 0
+        self._paused = 0
+        self._room = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return (
+            f"<ResumableLink {self.role.name} {self._writer!r} {self._reader!r} "
+            f"{self._attachments!r}>"
+        )
+
+    # What goes out
+
+    def send(self, packet_type: int, payload: bytes) -> None:
+        """Seal a packet and send it, now or on whichever line comes next.
+
+        Never waits and never loses; callers with much to send await :meth:`wait_room`
+        first.
+        """
+        self._writer.write(packet_type, payload)
+        if self._writer.kept_bytes > self._max_kept and self._attachments:
+            # Nothing an ET peer says lets us forget anything; but what lies so far
+            # behind every line's cursor cannot still be on its way.
+            self._writer.forget_beyond(self._max_kept, min(a.needs for a in self._attachments))
+        for attachment in self._attachments:
+            attachment.flush()
+
+    def send_keepalive(self) -> None:
+        """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
+        self._bytes_since_ack = 0
+        self.send(PacketType.KEEP_ALIVE, encode_count(self._dealt_with))
+
+    def has_room(self) -> bool:
+        """True when the next bulk packet would be sent soon, or may be kept."""
+        if self._writer.sent >= MAX_SEQUENCE:
+            return False
+        if self._budget.exceeded_by(self._writer.kept_bytes):
+            return False
+        if not self._attachments:
+            return self._writer.kept_bytes < self._max_kept
+        if self.peer_acknowledges and self._writer.unacknowledged_bytes >= WINDOW:
+            return False
+        for attachment in self._attachments:
+            if attachment.blocked:
+                return False
+            if not attachment.line.can_send():
+                attachment.block()
+                return False
+        return True
+
+    async def wait_room(self) -> None:
+        """Wait until :meth:`has_room`. Cancellation changes nothing."""
+        while not self.has_room():
+            await self._room.park()
+
+    async def wait_delivered(self) -> None:
+        """Wait until the peer has acknowledged everything sent so far.
+
+        For a peer that never acknowledges, until it closes a line on which everything
+        was sent; so call it last. Cancellation changes nothing.
+        """
+        last = self._writer.sent
+        while self._writer.acknowledged < last:
+            for attachment in self._attachments:
+                if not self.peer_acknowledges and attachment.proven and attachment.needs > last:
+                    attachment.last_words = last
+                    attachment.line.shutdown()
+            await self._room.park()
+
+    def look_for_room(self) -> None:
+        """Something changed, here or in the common budget: wake who waits for room."""
+        self._room.unpark_all()
+
+    # What came in
+
+    def dealt_with(self) -> None:
+        """All packets delivered so far have been dealt with: they may be acknowledged."""
+        self._dealt_with = self._reader.received
+        if self.peer_acknowledges and self._bytes_since_ack >= ACK_EVERY:
+            self.send_keepalive()
+
+    @property
+    def received(self) -> int:
+        """Packets received so far."""
+        return self._reader.received
+
+    @property
+    def sent(self) -> int:
+        """Packets sent so far."""
+        return self._writer.sent
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that this link's replay buffer takes."""
+        return self._writer.kept_bytes
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent that the peer has not acknowledged."""
+        return self._writer.unacknowledged_bytes
+
+    @property
+    def attached(self) -> bool:
+        """True while there is a line, proven or not."""
+        return bool(self._attachments)
+
+    @property
+    def reading_paused(self) -> bool:
+        """True while we read nothing because the receiver is busy: silence means nothing."""
+        return self._paused > 0
+
+    def close(self) -> None:
+        """Close every line and forget every packet. The link is of no use afterwards."""
+        for attachment in self._attachments:
+            attachment.line.close()
+        self._writer.close()
+        self._room.unpark_all()
+
+    def drop_lines(self) -> None:
+        """Close every line, as if the network had."""
+        for attachment in self._attachments:
+            attachment.line.close()
+
+    # Lines
+
+    async def run_client_line(self, line: Line, client_id: bytes) -> None:
+        """Open a line towards a server and use it until it is gone.
+
+        Closes the line in any case. Cancellation loses nothing but the line.
+
+        Raises:
+          Refused: the server said no.
+          LineBroken: the connection is gone; never returns otherwise.
+          PeerError: whoever is there does not speak the protocol, or lacks the key.
+        """
+        handshake = Handshake.client()
+        attachment = Attachment(line, self._writer, self.look_for_room)
+        attachment.greet(connect_request_frame(ConnectRequest(client_id)))
+        await self._run(attachment, handshake, b"")
+
+    async def run_server_line(self, line: Line, preface: bytes) -> None:
+        """Answer a client whose ConnectRequest is in ``preface``; use the line till it ends.
+
+        Closes the line in any case. Cancellation loses nothing but the line.
+
+        Raises:
+          LineBroken, PeerError: as for :meth:`run_client_line`.
+        """
+        await self._run(
+            Attachment(line, self._writer, self.look_for_room), Handshake.server(), preface
+        )
+
+    async def _run(self, attachment: Attachment, handshake: Handshake, preface: bytes) -> None:
+        failure: TrioetError | LineBroken = LineBroken("the peer did not prove itself in time")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(attachment.run_writer)
+                try:
+                    with trio.CancelScope() as proof_scope:
+                        await self._converse(attachment, handshake, preface, proof_scope)
+                except (LineBroken, TrioetError) as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+        finally:
+            attachment.line.close()
+            if isinstance(failure, PeerClosed) and attachment.last_words:
+                self._acknowledged(attachment.last_words)
+            if attachment in self._attachments:
+                self._attachments.remove(attachment)
+            self._room.unpark_all()
+            self.on_change()
+        raise failure
+
+    async def _converse(
+        self,
+        attachment: Attachment,
+        handshake: Handshake,
+        data: bytes,
+        proof_scope: trio.CancelScope,
+    ) -> None:
+        proof_scope.deadline = trio.current_time() + HANDSHAKE_DEADLINE_S
+        line = attachment.line
+        self._handshake_events(attachment, handshake, handshake.feed(data), proof_scope)
+        while handshake.state is not State.PACKETS:
+            data = await self._receive(line)
+            self._handshake_events(attachment, handshake, handshake.feed(data), proof_scope)
+            await self._pause_if_busy()
+        splitter = PacketSplitter()
+        data = handshake.rest()
+        while True:
+            for body in splitter.feed(data):
+                self._arrived(attachment, body, proof_scope)
+            await self._pause_if_busy()
+            data = await self._receive(line)
+
+    async def _receive(self, line: Line) -> bytes:
+        data = await line.receive()
+        if not data:
+            raise PeerClosed("the peer closed the connection")
+        return data
+
+    async def _pause_if_busy(self) -> None:
+        self._paused += 1
+        try:
+            await self._receiver.ready()
+        finally:
+            self._paused -= 1
+
+    def _handshake_events(
+        self,
+        attachment: Attachment,
+        handshake: Handshake,
+        events: list[Event],
+        proof_scope: trio.CancelScope,
+    ) -> None:
+        for event in events:
+            match event:
+                case ConnectRequest():
+                    answered = self._answer(attachment, handshake)
+                    self._handshake_events(attachment, handshake, answered, proof_scope)
+                case ConnectResponse(status, text):
+                    self._answered(attachment, status, text)
+                case PeerReceived(count):
+                    self._writer.check_received(count)
+                    attachment.peer_received = count
+                    attachment.start(after=count, catch_up=True)
+                    proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
+                    self._attach(attachment)
+                case Missed(body):
+                    self.bytes_replayed += len(body)
+                    self._arrived(attachment, body, proof_scope)
+                case CaughtUp.CAUGHT_UP:
+                    # Proves us to the peer at once; and a C++ peer looks at what it
+                    # caught up only when something more arrives (specification 1.8).
+                    self.send_keepalive()
+        if attachment not in self._attachments and handshake.state is State.PACKETS:
+            proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
+            attachment.start(after=0, catch_up=False)
+            self._attach(attachment)
+
+    def _answer(self, attachment: Attachment, handshake: Handshake) -> list[Event]:
+        """Server: say NEW_CLIENT the first time, RETURNING_CLIENT ever after (1.4)."""
+        if self.established:
+            status, greeting = ConnectStatus.RETURNING_CLIENT, self._sequence_header(attachment)
+        else:
+            status, greeting = ConnectStatus.NEW_CLIENT, b""
+        self.established = True
+        attachment.greet(connect_response_frame(ConnectResponse(status)) + greeting)
+        return handshake.decide(status)
+
+    def _answered(self, attachment: Attachment, status: ConnectStatus, text: bytes) -> None:
+        match status:
+            case ConnectStatus.NEW_CLIENT:
+                if self._reader.received:
+                    raise HandshakeError(
+                        "the server has forgotten the session and offers a new one"
+                    )
+                self.established = True
+            case ConnectStatus.RETURNING_CLIENT:
+                self.established = True
+                attachment.greet(self._sequence_header(attachment))
+            case _:
+                raise Refused(status, text.decode(errors="replace"))
+
+    def _sequence_header(self, attachment: Attachment) -> bytes:
+        attachment.next_in = self._reader.received + 1
+        return sequence_header_frame(self._reader.received)
+
+    def _attach(self, attachment: Attachment) -> None:
+        provisional = [known for known in self._attachments if not known.proven]
+        if len(provisional) >= MAX_PROVISIONAL:
+            provisional[0].line.close()
+        self._attachments.append(attachment)
+        self._room.unpark_all()
+        self.on_change()
+
+    def _arrived(self, attachment: Attachment, body: bytes, proof_scope: trio.CancelScope) -> None:
+        packet = self._reader.open(attachment.next_in, body)
+        if packet is not None:
+            if packet.type == PacketType.KEEP_ALIVE:
+                self._keepalive(packet.payload)
+            else:
+                self._receiver.packet_arrived(packet)
+            self._reader.count()
+            self._bytes_since_ack += len(body)
+        attachment.next_in += 1
+        self.last_heard = trio.current_time()
+        if not attachment.proven:
+            proof_scope.deadline = math.inf
+            self._prove(attachment)
+
+    def _prove(self, attachment: Attachment) -> None:
+        attachment.proven = True
+        self.lines_proven += 1
+        for older in self._attachments[: self._attachments.index(attachment)]:
+            older.line.close()
+        self._acknowledged(attachment.peer_received)
+        self.on_change()
+
+    def _keepalive(self, payload: bytes) -> None:
+        self.keepalives_heard += 1
+        count = decode_count(payload)
+        if count is not None:
+            self.peer_acknowledges = True
+            self._acknowledged(count)
+        if self.role is Role.SERVER:
+            self.send_keepalive()
+
+    def _acknowledged(self, count: int) -> None:
+        self._writer.acknowledge(count)
+        needs = min((a.needs for a in self._attachments), default=count + 1)
+        self._writer.forget(min(self._writer.acknowledged, needs - 1))
+        self._room.unpark_all()

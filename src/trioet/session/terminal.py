@@ -1,0 +1,280 @@
+"""A session on the server side: one program, one link, from first packet to last.
+
+The client's first packet says what to run. Its output goes to the link as long as the
+link has room; what is typed goes to the program. When the program has ended and all its
+output is delivered, the session is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from trioet import __version__
+from trioet.errors import LocalError, PacketError
+from trioet.link.resumable import ResumableLink
+from trioet.session.program import (
+    login_shell,
+    shell_command,
+    spawn_on_pipes,
+    spawn_on_pty,
+    user_environment,
+)
+from trioet.session.shell import LAST_OUTPUT_S, Shell
+from trioet.session.terminfo import known_term
+from trioet.session.utmp import record_login
+from trioet.wire.messages import (
+    Exec,
+    InitialPayload,
+    InitialResponse,
+    SessionOver,
+    WindowSize,
+    decode_initial_payload,
+    decode_terminal_buffer,
+    decode_terminal_info,
+    encode_initial_response,
+    encode_session_over,
+    encode_terminal_buffer,
+    refuse_forward,
+)
+from trioet.wire.packet import Packet, PacketType
+
+log = logging.getLogger(__name__)
+
+FEATURES: Final = ("acks", "over", "exec")
+"""What this side offers beyond ET's protocol."""
+
+ET_VERSION: Final = b"7.0.0"
+"""What $ET_VERSION says: the Eternal Terminal release whose behaviour we follow."""
+
+DEFAULT_SIZE: Final = WindowSize(24, 80)
+SIZE_PATIENCE_S: Final = 0.25
+"""How long a new shell waits for the size of its terminal. Clients send it at once."""
+
+START_DEADLINE_S: Final = 120.0
+"""A session whose client never came is dropped after this long."""
+
+LAST_WORDS_DEADLINE_S: Final = 24 * 3600.0
+"""How long the output of an ended session waits for its client to return."""
+
+MAX_PENDING_INPUT: Final = 4 * 1024 * 1024
+"""Bytes typed that the program has not read, before the client is made to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a session comes from: what ssh gave to `trioet terminal`."""
+
+    term: str
+    environment: Mapping[bytes, bytes]
+    name: str
+
+
+class TerminalSession:
+    """The receiver of a link, and the program behind it."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._link: ResumableLink | None = None
+        self._shell: Shell | None = None
+        self._payload: InitialPayload | None = None
+        self._begun = trio.Event()
+        self._sized = trio.Event()
+        self._size = DEFAULT_SIZE
+        self._pending = bytearray()
+        self._input_ends = False
+        self._typed = trio.Event()
+        self._drained = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<TerminalSession {self._origin.name} {self._shell!r} pending={len(self._pending)}>"
+
+    # Receiver
+
+    def packet_arrived(self, packet: Packet) -> None:
+        if self._payload is None:
+            self._begin(packet)
+            return
+        match packet.type:
+            case PacketType.TERMINAL_BUFFER:
+                self._type(decode_terminal_buffer(packet.payload))
+            case PacketType.TERMINAL_INFO:
+                self._resize(decode_terminal_info(packet.payload))
+            case PacketType.STDIN_EOF:
+                self._input_ends = True
+                self._typed.set()
+            case PacketType.PORT_FORWARD_DESTINATION_REQUEST:
+                answer = refuse_forward(packet.payload, b"this server forwards no ports")
+                self._linked.send(PacketType.PORT_FORWARD_DESTINATION_RESPONSE, answer)
+            case PacketType.PORT_FORWARD_DESTINATION_RESPONSE | PacketType.PORT_FORWARD_DATA:
+                pass  # of a forward that we refused, or that is already gone (5.4)
+            case _:
+                raise PacketError(f"packet type {packet.type} does not belong in a session")
+
+    async def ready(self) -> None:
+        if not self._pending:
+            self._linked.dealt_with()
+        while len(self._pending) > MAX_PENDING_INPUT:
+            await self._drained.park()
+
+    @property
+    def _linked(self) -> ResumableLink:
+        assert self._link is not None, "run() comes first"
+        return self._link
+
+    def _begin(self, packet: Packet) -> None:
+        if packet.type != PacketType.INITIAL_PAYLOAD:
+            raise PacketError(f"packet type {packet.type} before INITIAL_PAYLOAD")
+        self._payload = decode_initial_payload(packet.payload)
+        error = _refusal(self._payload)
+        accepted = tuple(name for name in FEATURES if name in self._payload.features)
+        self._linked.peer_acknowledges |= "acks" in accepted
+        response = InitialResponse(error, accepted, __version__)
+        self._linked.send(PacketType.INITIAL_RESPONSE, encode_initial_response(response))
+        self._begun.set()
+
+    def _type(self, data: bytes) -> None:
+        if not self._pending and self._shell is not None:
+            data = data[self._shell.write_nowait(data) :]
+        if data:
+            self._pending += data
+            self._typed.set()
+
+    def _resize(self, size: WindowSize | None) -> None:
+        if size is not None:
+            self._size = size
+            if self._shell is not None:
+                self._shell.resize(size)
+        self._sized.set()
+
+    # The session's life
+
+    async def run(self, link: ResumableLink) -> None:
+        """Serve the session until it is over and its client knows.
+
+        Cancellation ends the program (SIGHUP) and tells nobody.
+        """
+        self._link = link
+        with trio.move_on_after(START_DEADLINE_S) as patience:
+            await self._begun.wait()
+            patience.deadline = math.inf
+        if self._payload is None:
+            log.info("session %s: no client came in %g s", self._origin.name, START_DEADLINE_S)
+            return
+        if _refusal(self._payload):
+            over = None
+        else:
+            over = await self._run_program(self._payload.exec or Exec())
+        if over is not None and "over" in self._payload.features:
+            link.send(PacketType.SESSION_OVER, encode_session_over(over))
+        with trio.move_on_after(LAST_WORDS_DEADLINE_S):
+            await link.wait_delivered()
+
+    async def _run_program(self, wish: Exec) -> SessionOver:
+        try:
+            shell = await self._start(wish)
+        except LocalError as error:
+            return SessionOver(status=127, reason=str(error))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._feed, shell)
+                if shell.has_stderr:
+                    nursery.start_soon(self._pump, shell.read_stderr, PacketType.STDERR)
+                status = await self._follow(shell)
+                nursery.cancel_scope.cancel()
+            if shell.has_stderr:
+                await self._last_output(shell.read_stderr, PacketType.STDERR)
+            await self._last_output(shell.read_output, PacketType.TERMINAL_BUFFER)
+        finally:
+            await shell.aclose()
+        return SessionOver(status=status) if status >= 0 else SessionOver(signal=-status)
+
+    async def _start(self, wish: Exec) -> Shell:
+        term, notice = known_term(self._origin.term)
+        assert self._payload is not None
+        environment = user_environment(
+            self._origin.environment,
+            self._payload.environment,
+            {
+                b"TERM": os.fsencode(term),
+                b"ET_VERSION": ET_VERSION,
+                b"TRIOET_SESSION": self._origin.name.encode(),
+            },
+        )
+        program = (
+            login_shell(environment)
+            if wish.command is None
+            else shell_command(wish.command, environment)
+        )
+        if not wish.pty:
+            self._shell = Shell(spawn_on_pipes(program))
+            return self._shell
+        with trio.move_on_after(SIZE_PATIENCE_S):
+            await self._sized.wait()
+        if notice:
+            self._print(f"trioet: {notice}\r\n".encode())
+        self._shell = Shell(spawn_on_pty(program, self._size))
+        return self._shell
+
+    def _print(self, output: bytes, packet_type: int = PacketType.TERMINAL_BUFFER) -> None:
+        self._linked.send(packet_type, encode_terminal_buffer(output))
+
+    async def _follow(self, shell: Shell) -> int:
+        """Send output until the program has ended; return its status."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, shell.read_output, PacketType.TERMINAL_BUFFER)
+            if shell.terminal is not None:
+                nursery.start_soon(record_login, shell.terminal)
+            status = await shell.wait()
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _pump(self, read: Callable[[], Awaitable[bytes]], packet_type: int) -> None:
+        while output := await read():
+            self._print(output, packet_type)
+            if not self._linked.has_room():
+                await self._linked.wait_room()
+            await trio.lowlevel.checkpoint()
+
+    async def _last_output(self, read: Callable[[], Awaitable[bytes]], packet_type: int) -> None:
+        # The program is gone; what it wrote may still be on its way through the pty, and
+        # a background job may hold the pty open for ever: so until the end, or silence.
+        while True:
+            with trio.move_on_after(LAST_OUTPUT_S) as patience:
+                output = await read()
+                if not output:
+                    return
+                self._print(output, packet_type)
+                patience.deadline = math.inf
+                await self._linked.wait_room()
+            if patience.cancelled_caught:
+                return
+
+    async def _feed(self, shell: Shell) -> None:
+        """Type what could not be typed at once."""
+        while True:
+            while self._pending:
+                taken = shell.write_nowait(self._pending)
+                del self._pending[:taken]
+                if self._pending:
+                    await shell.wait_writable()
+            self._drained.unpark_all()
+            self._linked.dealt_with()
+            if self._input_ends:
+                shell.end_input()
+            await self._typed.wait()
+            self._typed = trio.Event()
+
+
+def _refusal(payload: InitialPayload) -> bytes:
+    if payload.jumphost:
+        return b"this trioet server does not relay to other hosts"
+    if payload.wants_reverse_tunnels:
+        return b"this trioet server does not open reverse tunnels"
+    return b""
