@@ -1,0 +1,60 @@
+"""`trioet keeper`: holds a user's sessions. `trioet terminal` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import socket
+
+import trio
+
+from trioet.server.keeper import Keeper
+from trioet.server.places import keeper_socket
+
+
+def main(argv: list[str]) -> int:
+    """Run a keeper until it has been without sessions for a while."""
+    parser = argparse.ArgumentParser(
+        prog="trioet keeper",
+        description="Hold the sessions of one user. `trioet terminal` starts it when needed, "
+        "and it ends by itself ten minutes after the last session.",
+    )
+    parser.add_argument(
+        "--listen-fd", type=int, required=True, help="descriptor of the socket to serve"
+    )
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    trio.run(_serve, socket.socket(fileno=options.listen_fd))
+    return 0
+
+
+async def _serve(listener: socket.socket) -> None:
+    path = keeper_socket()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_end_on_sigterm, nursery.cancel_scope)
+        await Keeper().run(listener)
+        nursery.cancel_scope.cancel()
+    _remove(path)
+
+
+async def _end_on_sigterm(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _remove(path: str) -> None:
+    """Remove our socket, unless a successor has taken its place already."""
+    lock = os.open(path + ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(path) != 0 and os.path.lexists(path):
+                os.unlink(path)
+    finally:
+        os.close(lock)

@@ -1,0 +1,68 @@
+"""The `trioet` command: choose a subcommand, import only that."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final
+
+from trioet import __version__
+from trioet.errors import TrioetError, UsageError
+
+EXIT_USAGE: Final = 2
+EXIT_FAILED: Final = 255
+"""As ssh says that it, and not the command, failed."""
+
+COMMANDS: Final = {
+    "connect": "open a session on a host that survives the loss of the network",
+    "serve": "accept sessions on this machine (as root: for all users)",
+    "demo": "see it work: a whole session on this machine, its link cut every few seconds",
+    "terminal": "what ssh runs on the far side; not for people",
+    "keeper": "what holds a user's sessions; started by terminal",
+}
+
+EPILOG: Final = """\
+exit status: that of the remote command or shell; 255 if trioet or ssh failed;
+2 for a command line that cannot be followed. `trioet COMMAND --help` tells more.
+"""
+
+Main = Callable[[list[str]], int]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The top level only: each command parses its own arguments when chosen."""
+    parser = argparse.ArgumentParser(
+        prog="trioet",
+        description="A remote shell that never loses its session.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"trioet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] not in COMMANDS:
+        build_parser().parse_args(arguments)
+    run: Main = import_module(f"trioet.cli.{arguments[0]}").main
+    try:
+        return run(arguments[1:])
+    except UsageError as error:
+        print(f"trioet: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except TrioetError as error:
+        print(f"trioet: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

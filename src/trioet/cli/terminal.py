@@ -1,0 +1,223 @@
+"""`trioet terminal`: what ssh runs on the far side; also installed as `etterminal`.
+
+Reads `id/passkey_TERM` from stdin, has the user's keeper open a session, prints
+`IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). Standard library
+only: this is on every user's path to a prompt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+from typing import Any, Final
+
+from trioet import __version__
+from trioet.bootstrap.invitation import Credentials, new_real_credentials, parse_bootstrap_line
+from trioet.errors import LocalError, StepFailed, TrioetError
+from trioet.server.places import keeper_socket
+
+STDIN_PATIENCE_S: Final = 10.0
+"""How long the line may take. ssh sends it at once; ET waits 1 s, too short for a slow one."""
+
+MAX_LINE: Final = 4096
+ANSWER_DEADLINE_S: Final = 15.0
+"""For the keeper's answer; a keeper that has to start takes a quarter of a second."""
+
+MAX_LOG: Final = 1024 * 1024
+
+
+def main(argv: list[str]) -> int:
+    """Run `trioet terminal`; return its exit status."""
+    options, _ = _parser().parse_known_args(argv)  # other versions' flags are no reason to fail
+    try:
+        credentials, answer = _open_session(options)
+    except TrioetError as error:
+        print("TRIOET-ERROR:" + json.dumps(_error_fields(error)), flush=True)
+        return 1
+    print(f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}")
+    print("TRIOET:" + json.dumps({key: answer[key] for key in ("version", "port", "router")}))
+    sys.stdout.flush()
+    return 0
+
+
+def etterminal() -> int:
+    """The console script of the same name, for `et` clients: the same, by ET's name."""
+    return main(sys.argv[1:])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="trioet terminal",
+        description="Open a session for a client that ssh brought here. Reads "
+        "`id/passkey_TERM` from stdin, prints `IDPASSKEY:id/passkey`.",
+    )
+    parser.add_argument("--version", action="version", version=f"trioet {__version__}")
+    parser.add_argument(
+        "--serverfifo", metavar="PATH", default="", help="socket of the server to register with"
+    )
+    parser.add_argument(
+        "--port", metavar="N[-M]", help="without a server: listen on this port, or one of these"
+    )
+    parser.add_argument(
+        "-x",
+        "--kill-other-sessions",
+        action="store_true",
+        help="end all other sessions of this user first",
+    )
+    parser.add_argument("--verbose", "-v", help=argparse.SUPPRESS)
+    parser.add_argument("--logdir", "-l", help=argparse.SUPPRESS)
+    return parser
+
+
+def _open_session(options: argparse.Namespace) -> tuple[Credentials, dict[str, Any]]:
+    asked, term = parse_bootstrap_line(_read_line())
+    credentials = new_real_credentials() if asked.client_id.startswith("XXX") else asked
+    request = {
+        "v": 1,
+        "do": "open",
+        "id": credentials.client_id,
+        "passkey": credentials.passkey,
+        "term": term,
+        "env": dict(os.environ),
+        "router_socket": options.serverfifo,
+        "ports": _port_range(options.port),
+        "kill_others": options.kill_other_sessions,
+    }
+    answer = ask_keeper(json.dumps(request).encode())
+    if "error" in answer:
+        error = answer["error"]
+        raise StepFailed(str(error["step"]), str(error["what"]), str(error["hint"]))
+    return credentials, answer
+
+
+def _read_line() -> bytes:
+    line = b""
+    while b"\n" not in line and len(line) < MAX_LINE:
+        ready, _, _ = select.select([0], [], [], STDIN_PATIENCE_S)
+        if not ready:
+            raise StepFailed("terminal", "nothing came on stdin; `trioet connect` runs this by ssh")
+        data = os.read(0, MAX_LINE)
+        if not data:
+            break
+        line += data
+    return line
+
+
+def _port_range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, last = text.partition("-")
+    try:
+        ports = int(first), int(last or first)
+    except ValueError:
+        raise StepFailed("terminal", f"--port {text}: not a port, nor a range N-M") from None
+    if not 0 < ports[0] <= ports[1] < 65536:
+        raise StepFailed("terminal", f"--port {text}: ports go from 1 to 65535")
+    return ports
+
+
+def ask_keeper(request: bytes) -> dict[str, Any]:
+    """Send a request to the user's keeper, started if need be; return its answer.
+
+    Raises:
+      LocalError: no keeper answers.
+    """
+    path = keeper_socket()
+    for _ in range(3):
+        with _connect(path) or _start_keeper(path) as connection:
+            connection.settimeout(ANSWER_DEADLINE_S)
+            try:
+                connection.sendall(request)
+                connection.shutdown(socket.SHUT_WR)
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023
+            except OSError:
+                continue
+        if answer:
+            parsed: dict[str, Any] = json.loads(answer)
+            return parsed
+    raise LocalError(f"the keeper at {path} does not answer; its log is keeper.log beside it")
+
+
+def _connect(path: str) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _start_keeper(path: str) -> socket.socket:
+    """Listen in the keeper's place, start it with that socket, and connect.
+
+    So nobody waits for it to be ready: the request lies in its backlog until it is.
+    """
+    lock = os.open(path + ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if connection := _connect(path):
+            return connection
+        with socket.socket(socket.AF_UNIX) as listener:
+            if os.path.lexists(path):
+                os.unlink(path)  # in our private directory, and nobody serves it
+            listener.bind(path)
+            listener.listen(64)
+            _spawn_keeper(path, listener)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        return connection
+    except OSError as error:
+        raise LocalError(f"cannot start a keeper at {path}: {error.strerror}") from error
+    finally:
+        os.close(lock)
+
+
+def _spawn_keeper(path: str, listener: socket.socket) -> None:
+    command = [sys.executable, "-m", "trioet.cli.main", "keeper", "--listen-fd"]
+    command.append(str(listener.fileno()))
+    if _lingers():
+        # A scope of the user's own manager outlives the ssh session even where logind
+        # kills what a session leaves behind; without linger it would die with the last one.
+        scope = "systemd-run --user --scope --quiet --collect"
+        command = ["/bin/sh", "-c", f'{scope} -- "$@" 2>/dev/null || exec "$@"', "sh", *command]
+    home = os.path.expanduser("~")
+    log = os.open(
+        os.path.join(os.path.dirname(path), "keeper.log"),
+        os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC,
+        0o600,
+    )
+    with os.fdopen(log, "ab") as log_file:
+        if log_file.tell() > MAX_LOG:
+            log_file.truncate(0)
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=log_file,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+            cwd=home if os.path.isdir(home) else "/",
+        )
+
+
+def _lingers() -> bool:
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return (
+        bool(user)
+        and os.path.exists(os.path.join("/var/lib/systemd/linger", user))
+        and os.path.exists(os.path.join(runtime, "bus"))
+    )
+
+
+def _error_fields(error: TrioetError) -> dict[str, str]:
+    if isinstance(error, StepFailed):
+        return {"step": error.step, "what": error.what, "hint": error.hint}
+    return {"step": "terminal", "what": str(error), "hint": ""}

@@ -1,0 +1,327 @@
+"""The keeper: one per user, runs as that user, owns the user's sessions.
+
+`trioet terminal` starts it when there is none and asks it for sessions over a private Unix
+socket. Connections arrive from a router, or, where none runs, at a port of the keeper's
+own. It outlives the ssh session that started it, and ends a while after its last session.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from trioet import __version__
+from trioet.errors import MessageError, StepFailed, TrioetError
+from trioet.link.line import LineBroken, SocketLine
+from trioet.link.resumable import ResumableLink, Role
+from trioet.server.door import Arrival, Door
+from trioet.server.local import LOCAL_VERSION, peer_credentials
+from trioet.server.places import router_sockets_to_try
+from trioet.server.registration import RouterRegistration
+from trioet.server.roster import Roster
+from trioet.session.terminal import Origin, TerminalSession
+from trioet.wire.backed import ReplayBudget
+
+log = logging.getLogger(__name__)
+
+LINGER_S: Final = 600.0
+"""A keeper without sessions ends after this long."""
+
+MAX_REQUEST: Final = 1024 * 1024
+"""Bytes of one request of `trioet terminal`; its environment is in it."""
+
+REQUEST_DEADLINE_S: Final = 5.0
+
+MAX_SESSIONS: Final = 1000
+"""Sessions of one keeper."""
+
+PORTS: Final = range(60022, 60122)
+"""Where a keeper listens by itself, if nothing else was asked for."""
+
+REPLAY_MEMORY: Final = 512 * 1024 * 1024
+"""Bytes for the replay buffers of all sessions, until a router gives a share."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What `trioet terminal` asks for."""
+
+    client_id: bytes
+    passkey: bytes
+    term: str
+    environment: dict[bytes, bytes]
+    router_socket: str
+    ports: range
+    kill_others: bool
+
+
+class Keeper:
+    """This user's sessions, and the ways by which their connections arrive."""
+
+    def __init__(self) -> None:
+        self._roster = Roster()
+        self._budget = ReplayBudget(REPLAY_MEMORY)
+        self._door = Door(self._roster.deliver)
+        self._own_port: int | None = None
+        self._registrations: dict[str, RouterRegistration] = {}
+        self._scopes: dict[bytes, trio.CancelScope] = {}
+        self._links: set[ResumableLink] = set()
+        self._opened = 0
+        self._emptied = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Keeper sessions={len(self._roster)} own_port={self._own_port}>"
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve requests at ``listener`` until there has been no session for LINGER_S.
+
+        Cancellation ends all sessions with SIGHUP.
+        """
+        requests = trio.socket.from_stdlib_socket(listener)
+        with requests:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._accept_requests, requests, nursery)
+                await self._wait_useless()
+                nursery.cancel_scope.cancel()
+
+    async def _wait_useless(self) -> None:
+        while True:
+            while self._roster:
+                await self._emptied.park()
+            opened = self._opened
+            await trio.sleep(LINGER_S)
+            if opened == self._opened:
+                return
+
+    async def _accept_requests(
+        self, requests: trio.socket.SocketType, nursery: trio.Nursery
+    ) -> None:
+        while True:
+            try:
+                connection, _ = await requests.accept()
+            except OSError as error:
+                log.error("cannot accept requests: %s", error.strerror)
+                await trio.sleep(0.1)
+                continue
+            nursery.start_soon(self._serve_request, connection, nursery)
+
+    async def _serve_request(
+        self, connection: trio.socket.SocketType, nursery: trio.Nursery
+    ) -> None:
+        stream = trio.SocketStream(connection)
+        async with stream:
+            try:
+                if _uid(connection) != os.geteuid():
+                    return
+                with trio.fail_after(REQUEST_DEADLINE_S):
+                    request = parse_request(await _read_all(stream))
+                    answer = await self._open_session(request, nursery)
+            except TrioetError as error:
+                answer = {"error": _error_fields(error)}
+            except (trio.TooSlowError, trio.BrokenResourceError):
+                return
+            with trio.move_on_after(REQUEST_DEADLINE_S):
+                try:
+                    await stream.send_all(json.dumps({"v": LOCAL_VERSION, **answer}).encode())
+                except trio.BrokenResourceError:
+                    log.info("a terminal went away before its answer")
+
+    async def _open_session(self, request: SessionRequest, nursery: trio.Nursery) -> dict[str, Any]:
+        if request.kill_others:
+            for scope in list(self._scopes.values()):
+                scope.cancel()
+        if len(self._roster) >= MAX_SESSIONS:
+            raise StepFailed(
+                "keeper",
+                f"{MAX_SESSIONS} sessions are open already, which is the limit",
+                "end some of them, or use --kill-other-sessions",
+            )
+        if request.client_id in self._roster:
+            raise StepFailed("keeper", "a session with this id exists already")
+        registration = await self._find_router(request.router_socket, nursery)
+        if registration is None:
+            port = self._listen_by_itself(request.ports, nursery)
+        else:
+            port = registration.port
+        self._opened += 1
+        name = f"{os.getpid()}.{self._opened}"
+        arrivals = self._roster.add(request.client_id)
+        nursery.start_soon(self._run_session, name, request, arrivals, registration)
+        if registration is not None:
+            if not await registration.register(request.client_id):
+                self._scopes[request.client_id].cancel()
+                raise StepFailed("router", f"the router at {registration.path} refused the session")
+            port = registration.port
+        return {"version": __version__, "port": port, "router": registration is not None}
+
+    async def _find_router(self, path: str, nursery: trio.Nursery) -> RouterRegistration | None:
+        for candidate in [path] if path else router_sockets_to_try():
+            if candidate in self._registrations:
+                return self._registrations[candidate]
+            registration = RouterRegistration(candidate, self._from_router, self._set_share)
+            if await registration.connect():
+                self._registrations[candidate] = registration
+                nursery.start_soon(registration.run)
+                return registration
+        if path:
+            raise StepFailed(
+                "router",
+                f"no trioet server listens at {path}",
+                "start it (trioet serve --socket …), or leave --serverfifo away",
+            )
+        return None
+
+    def _listen_by_itself(self, ports: range, nursery: trio.Nursery) -> int:
+        if self._own_port is not None:
+            return self._own_port
+        for port in ports:
+            try:
+                listener = _listen(port)
+            except OSError:
+                continue
+            self._own_port = listener.getsockname()[1]
+            nursery.start_soon(self._door.serve, listener)
+            return self._own_port
+        raise StepFailed(
+            "port",
+            f"no trioet server runs on this machine, and no port of {ports[0]}-{ports[-1]} is free",
+            "start `trioet serve` there, or choose another port: trioet connect --port N",
+        )
+
+    def _from_router(self, client_id: bytes, sock: socket.socket, preface: bytes) -> None:
+        if client_id not in self._roster:
+            sock.close()  # over since a moment ago; the client will come again and be told
+            return
+        self._roster.deliver(client_id, (sock, preface))
+
+    def _set_share(self, replay_memory: int) -> None:
+        self._budget.limit = replay_memory
+        for link in self._links:
+            link.look_for_room()
+
+    # One session
+
+    async def _run_session(
+        self,
+        name: str,
+        request: SessionRequest,
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+        registration: RouterRegistration | None,
+    ) -> None:
+        session = TerminalSession(Origin(request.term, request.environment, name))
+        link = ResumableLink(request.passkey, Role.SERVER, session, budget=self._budget)
+        self._links.add(link)
+        log.info("session %s opened", name)
+        try:
+            with trio.CancelScope() as scope:
+                self._scopes[request.client_id] = scope
+                await self._serve_session(session, link, arrivals)
+        except Exception:  # a fault of ours in one session must not end the others
+            log.exception("session %s ended by a fault", name)
+        finally:
+            del self._scopes[request.client_id]
+            self._roster.remove(request.client_id)
+            if registration is not None:
+                registration.remove(request.client_id)
+            self._links.discard(link)
+            link.close()
+            for other in self._links:
+                other.look_for_room()
+            if not self._roster:
+                self._emptied.unpark_all()
+            log.info("session %s over", name)
+
+    async def _serve_session(
+        self,
+        session: TerminalSession,
+        link: ResumableLink,
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve_arrivals, link, arrivals)
+            await session.run(link)
+            nursery.cancel_scope.cancel()
+
+
+async def _serve_arrivals(
+    link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
+) -> None:
+    async with trio.open_nursery() as nursery, arrivals:
+        async for sock, preface in arrivals:
+            nursery.start_soon(_serve_line, link, SocketLine(sock), preface)
+
+
+async def _serve_line(link: ResumableLink, line: SocketLine, preface: bytes) -> None:
+    try:
+        await link.run_server_line(line, preface)
+    except (LineBroken, TrioetError) as error:
+        log.info("connection from %s ended: %s", line.peer_name, error)
+
+
+def parse_request(data: bytes) -> SessionRequest:
+    """Parse a request of `trioet terminal`.
+
+    Raises:
+      MessageError: it is none, or of a kind this keeper does not know.
+    """
+    try:
+        fields = json.loads(data)
+        if fields["do"] != "open":
+            raise MessageError(f"this keeper (trioet {__version__}) cannot do {fields['do']!r}")
+        first, last = fields.get("ports") or (PORTS[0], PORTS[-1])
+        request = SessionRequest(
+            client_id=fields["id"].encode("ascii"),
+            passkey=fields["passkey"].encode("ascii"),
+            term=str(fields["term"]),
+            environment={
+                os.fsencode(name): os.fsencode(value) for name, value in fields["env"].items()
+            },
+            router_socket=str(fields.get("router_socket", "")),
+            ports=range(int(first), int(last) + 1),
+            kill_others=bool(fields.get("kill_others")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MessageError("a request that is not one of trioet's") from None
+    if not (request.client_id.isalnum() and len(request.client_id) == 16):
+        raise MessageError("a client id has 16 letters and digits")
+    if not (request.passkey.isalnum() and len(request.passkey) == 32):
+        raise MessageError("a passkey has 32 letters and digits")
+    return request
+
+
+async def _read_all(stream: trio.SocketStream) -> bytes:
+    data = b""
+    async for chunk in stream:
+        data += chunk
+        if len(data) > MAX_REQUEST:
+            raise MessageError(f"a request of more than {MAX_REQUEST} bytes")
+    return data
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen on all addresses, IPv6 and IPv4 through one socket where both exist."""
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server(
+        ("", port),
+        family=socket.AF_INET6 if both else socket.AF_INET,
+        dualstack_ipv6=both,
+        backlog=128,
+    )
+
+
+def _uid(connection: trio.socket.SocketType) -> int:
+    duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+    with duplicate:
+        return peer_credentials(duplicate).uid
+
+
+def _error_fields(error: TrioetError) -> dict[str, str]:
+    if isinstance(error, StepFailed):
+        return {"step": error.step, "what": error.what, "hint": error.hint}
+    return {"step": "keeper", "what": str(error), "hint": ""}

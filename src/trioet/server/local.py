@@ -1,0 +1,186 @@
+"""How keeper and router talk: messages on a Unix socket, and connections handed over.
+
+A sequenced-packet socket keeps message boundaries, so a message is one JSON object in one
+datagram, at most MAX_MESSAGE bytes; an arrival carries its connection as a descriptor and
+the bytes already read from it after the JSON's newline. Both sides start with their
+version and ignore what they do not know, so that a newer one can talk to an older.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from trioet.errors import LocalError, MessageError
+
+LOCAL_VERSION: Final = 1
+MAX_MESSAGE: Final = 16 * 1024
+_UCRED: Final = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who is at the other end of a Unix socket, as the kernel says (SO_PEERCRED)."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; ``descriptors`` are ours to close."""
+
+    fields: dict[str, Any]
+    attachment: bytes = b""
+    descriptors: tuple[int, ...] = ()
+
+
+def peer_credentials(sock: socket.socket) -> Credentials:
+    """Ask the kernel who connected."""
+    packed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return Credentials(*_UCRED.unpack(packed))
+
+
+class LocalChannel:
+    """One end of a connection between keeper and router. Owns the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+
+    @property
+    def credentials(self) -> Credentials:
+        """Who is at the other end."""
+        return peer_credentials(self._sock)
+
+    def send_nowait(
+        self, fields: dict[str, Any], attachment: bytes = b"", descriptor: int | None = None
+    ) -> bool:
+        """Send a message at once; False when the other end is gone or does not read."""
+        data = json.dumps(fields, separators=(",", ":")).encode() + b"\n" + attachment
+        rights = [] if descriptor is None else [_rights(descriptor)]
+        try:
+            self._sock.sendmsg([data], rights)
+        except OSError:
+            return False
+        return True
+
+    async def receive(self) -> Message | None:
+        """Return the next message; None at the end. Cancellation loses nothing.
+
+        Raises:
+          MessageError: not a message.
+          OSError: the socket failed.
+        """
+        while True:
+            try:
+                data, ancillary, flags, _ = self._sock.recvmsg(
+                    MAX_MESSAGE, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+                )
+                break
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+        descriptors = _received(ancillary)
+        if not data:
+            return None
+        try:
+            if flags & socket.MSG_TRUNC:
+                raise MessageError(f"local message of more than {MAX_MESSAGE} bytes")
+            return _parse(data, descriptors)
+        except MessageError:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        """Close this end. Idempotent."""
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+
+async def connect_local(path: str) -> LocalChannel:
+    """Connect to the router at ``path``.
+
+    Raises:
+      OSError: nobody listens there.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.setblocking(False)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return LocalChannel(sock)
+
+
+def bind_local(path: str, mode: int) -> socket.socket:
+    """Listen for keepers at ``path``, in place of a socket that nobody serves any more.
+
+    Raises:
+      LocalError: something else is there, somebody serves it, or it cannot be made.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        _remove_stale(path)
+        listener.bind(path)
+        os.chmod(path, mode)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise LocalError(f"cannot listen at {path}: {error.strerror}") from error
+    except LocalError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise LocalError(f"{path} exists and is not a socket; remove it if it is not needed")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        probe.connect(path)
+    except OSError:
+        os.unlink(path)
+    else:
+        raise LocalError(f"another trioet server listens at {path}; stop it, or use --socket")
+    finally:
+        probe.close()
+
+
+def _rights(descriptor: int) -> tuple[int, int, array.array[int]]:
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor])
+
+
+def _received(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+    return tuple(descriptors)
+
+
+def _parse(data: bytes, descriptors: tuple[int, ...]) -> Message:
+    head, _, attachment = data.partition(b"\n")
+    try:
+        fields = json.loads(head)
+    except ValueError:
+        raise MessageError("a local message that is not JSON") from None
+    if not isinstance(fields, dict):
+        raise MessageError("a local message that is not an object")
+    return Message(fields, attachment, descriptors)

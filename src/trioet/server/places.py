@@ -1,0 +1,79 @@
+"""Where the sockets live.
+
+Standard library only: `trioet terminal` is on every user's path to a prompt.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from trioet.errors import LocalError
+
+SYSTEM_ROUTER_SOCKET: Final = "/run/trioet/router.sock"
+
+MAX_SOCKET_PATH: Final = 107
+"""Bytes that fit struct sockaddr_un, unix(7)."""
+
+
+def runtime_dir() -> str:
+    """Return this user's directory for sockets, made if need be: owned by us, mode 0700.
+
+    $TRIOET_RUNTIME_DIR; else trioet/ in $XDG_RUNTIME_DIR or /run/user/UID, which
+    vanish at logout like all in them; else ~/.local/state/trioet. Never in /tmp.
+
+    Raises:
+      LocalError: it is a link, somebody else's, or open to others.
+    """
+    path = os.environ.get("TRIOET_RUNTIME_DIR") or _default_dir()
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        found = os.lstat(path)
+    except OSError as error:
+        raise LocalError(f"cannot make {path} for trioet's sockets: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise LocalError(f"{path} is not a directory; trioet keeps its sockets there")
+    if found.st_uid != os.geteuid():
+        raise LocalError(f"{path} belongs to uid {found.st_uid}; it must be yours")
+    if found.st_mode & 0o077:
+        raise LocalError(f"{path} is open to others; make it private: chmod 700 {path}")
+    return path
+
+
+def keeper_socket() -> str:
+    """Where this user's keeper listens."""
+    return _checked(os.path.join(runtime_dir(), "keeper.sock"))
+
+
+def router_socket_to_serve() -> str:
+    """Where a router listens for keepers, unless told otherwise: root's is the machine's."""
+    if os.geteuid() == 0 and "TRIOET_RUNTIME_DIR" not in os.environ:
+        return SYSTEM_ROUTER_SOCKET
+    return _checked(os.path.join(runtime_dir(), "router.sock"))
+
+
+def router_sockets_to_try() -> list[str]:
+    """Where a keeper looks for a router: the user's own first, then the machine's."""
+    own = os.path.join(runtime_dir(), "router.sock")
+    if "TRIOET_RUNTIME_DIR" in os.environ:
+        return [own]
+    return [own, SYSTEM_ROUTER_SOCKET]
+
+
+def _default_dir() -> str:
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.isabs(runtime):
+        runtime = f"/run/user/{os.geteuid()}"
+    if os.path.isdir(runtime) and os.stat(runtime).st_uid == os.geteuid():
+        return os.path.join(runtime, "trioet")
+    return os.path.join(os.path.expanduser("~"), ".local", "state", "trioet")
+
+
+def _checked(path: str) -> str:
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise LocalError(
+            f"{path} is too long for a socket's name ({MAX_SOCKET_PATH} bytes); "
+            "set TRIOET_RUNTIME_DIR to a shorter private directory"
+        )
+    return path

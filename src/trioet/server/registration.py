@@ -1,0 +1,134 @@
+"""A keeper's side of its registration with a router.
+
+Comes back by itself when the router is restarted, with every id that is still alive.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioet.errors import MessageError
+from trioet.server.local import LOCAL_VERSION, LocalChannel, Message, connect_local
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 0.05
+MAX_PAUSE_S: Final = 5.0
+"""Longest pause between two tries to reach a router that is gone. Must stay well below
+the router's own patience, :data:`trioet.server.router.GRACE_S`."""
+
+
+IDS_PER_MESSAGE: Final = 256
+"""So that a message stays well below :data:`trioet.server.local.MAX_MESSAGE`."""
+
+
+class RouterRegistration:
+    """The ids that one router shall send to this keeper."""
+
+    def __init__(
+        self,
+        path: str,
+        deliver: Callable[[bytes, socket.socket, bytes], None],
+        share: Callable[[int], None],
+    ) -> None:
+        self.path = path
+        self.port = 0
+        """The router's TCP port, once it has answered."""
+        self._deliver = deliver
+        self._share = share
+        self._ids: set[bytes] = set()
+        self._channel: LocalChannel | None = None
+        self._asked = 0
+        self._answered = 0
+        self._answers = trio.lowlevel.ParkingLot()
+        self._refused: set[bytes] = set()
+
+    def __repr__(self) -> str:
+        state = "connected" if self._channel else "away"
+        return f"<RouterRegistration {self.path} {state} ids={len(self._ids)}>"
+
+    async def connect(self) -> bool:
+        """Try once to reach the router; False when nobody is there."""
+        try:
+            self._channel = await connect_local(self.path)
+        except OSError:
+            return False
+        return True
+
+    async def register(self, client_id: bytes) -> bool:
+        """Register an id; False when the router refuses it.
+
+        Waits for the answer. Cancellation leaves the id registered; :meth:`remove` it.
+        """
+        self._ids.add(client_id)
+        self._send({"add": [client_id.decode("ascii")]})
+        mine = self._asked
+        while self._channel is not None and self._answered < mine:
+            await self._answers.park()
+        if client_id in self._refused:
+            self._refused.discard(client_id)
+            self._ids.discard(client_id)
+            return False
+        return True
+
+    def remove(self, client_id: bytes) -> None:
+        """The session with this id is over."""
+        self._ids.discard(client_id)
+        self._send({"remove": [client_id.decode("ascii")]})
+
+    async def run(self) -> None:
+        """Serve the registration until cancelled; connects again whenever it is lost."""
+        while True:
+            if self._channel is not None:
+                await self._follow(self._channel)
+                log.info("the router at %s went away", self.path)
+            await self._come_back()
+
+    async def _follow(self, channel: LocalChannel) -> None:
+        try:
+            while (message := await channel.receive()) is not None:
+                self._take(message)
+        except (OSError, MessageError) as error:
+            log.warning("router at %s: %s", self.path, error)
+        finally:
+            channel.close()
+            self._channel = None
+            self._answers.unpark_all()
+
+    async def _come_back(self) -> None:
+        pause = FIRST_PAUSE_S
+        while not await self.connect():
+            await trio.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_S)
+        self._asked = self._answered = 0
+        names = sorted(name.decode("ascii") for name in self._ids)
+        for start in range(0, len(names), IDS_PER_MESSAGE):
+            self._send({"add": names[start : start + IDS_PER_MESSAGE]})
+        log.info("back at the router at %s with %d sessions", self.path, len(names))
+
+    def _send(self, fields: dict[str, object]) -> None:
+        if self._channel is not None:
+            self._channel.send_nowait({"v": LOCAL_VERSION, **fields})
+            self._asked += 1
+
+    def _take(self, message: Message) -> None:
+        fields = message.fields
+        if "arrival" in fields and message.descriptors:
+            sock = socket.socket(fileno=message.descriptors[0])
+            self._deliver(str(fields["arrival"]).encode(), sock, message.attachment)
+        elif "replay_memory" in fields:
+            self._share(int(fields["replay_memory"]))
+        elif "port" in fields:
+            self.port = int(fields["port"])
+            self._refused.update(str(name).encode() for name in fields.get("refused", ()))
+            self._answered += 1
+            self._answers.unpark_all()
+        else:
+            for descriptor in message.descriptors:
+                os.close(descriptor)

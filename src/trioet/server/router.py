@@ -1,0 +1,173 @@
+"""The router: brings each connection to the keeper that has its session.
+
+It accepts, reads one ConnectRequest, and hands the connection itself to the keeper that
+registered the client id. It holds no key and sees no byte of a session, so it may be
+restarted at any time: keepers come back and register again, and whoever asks for an id in
+the meantime waits, or is made to try again.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Final
+
+import trio
+
+from trioet.errors import MessageError
+from trioet.server.door import Arrival, Door, Verdict
+from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
+
+log = logging.getLogger(__name__)
+
+GRACE_S: Final = 20.0
+"""How long an id may be unknown before it is called so: after the router started, for any
+id; after a keeper vanished, for its ids. Keepers come back within
+:data:`trioet.server.registration.MAX_PAUSE_S`."""
+
+REGISTRATION_DEADLINE_S: Final = 5.0
+"""From a local connection to its first message."""
+
+MAX_ID: Final = 64
+"""Characters of a client id. ET's have 16."""
+
+MAX_KEEPERS_PER_USER: Final = 16
+MAX_IDS_PER_USER: Final = 4096
+
+
+class Registration:
+    """A keeper's connection, and the ids it has registered."""
+
+    def __init__(self, channel: LocalChannel) -> None:
+        self.channel = channel
+        self.user = channel.credentials.uid
+        self.ids: set[bytes] = set()
+
+    def __repr__(self) -> str:
+        return f"<Registration uid={self.user} ids={len(self.ids)}>"
+
+
+class Router:
+    """Which id leads where, and the door in front of it."""
+
+    def __init__(self, *, port: int, replay_memory: int) -> None:
+        self.port = port
+        self.replay_memory = replay_memory
+        self.door = Door(self.deliver)
+        self._owners: dict[bytes, Registration] = {}
+        self._keepers: list[Registration] = []
+        self._missed: dict[bytes, float] = {}
+        self._grace_until = trio.current_time() + GRACE_S
+
+    def __repr__(self) -> str:
+        return f"<Router keepers={len(self._keepers)} ids={len(self._owners)} {self.door!r}>"
+
+    def deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
+        """Hand a connection to whoever has registered its id."""
+        owner = self._owners.get(client_id)
+        if owner is None:
+            patience = max(self._grace_until, self._missed.get(client_id, 0.0))
+            return Verdict.LATER if trio.current_time() < patience else Verdict.UNKNOWN
+        sock, preface = arrival
+        fields = {"arrival": client_id.decode("ascii")}
+        if not owner.channel.send_nowait(fields, preface, sock.fileno()):
+            return Verdict.LATER
+        sock.close()
+        return Verdict.DELIVERED
+
+    async def serve_keepers(self, listener: socket.socket) -> None:
+        """Accept registrations until cancelled. Closes the listener."""
+        accepting = trio.socket.from_stdlib_socket(listener)
+        with accepting:
+            async with trio.open_nursery() as nursery:
+                while True:
+                    try:
+                        connection, _ = await accepting.accept()
+                    except OSError as error:
+                        log.error("cannot accept registrations: %s", error.strerror)
+                        await trio.sleep(0.1)
+                        continue
+                    sock = socket.socket(fileno=connection.detach())
+                    nursery.start_soon(self._serve_keeper, LocalChannel(sock))
+
+    async def _serve_keeper(self, channel: LocalChannel) -> None:
+        registration = Registration(channel)
+        try:
+            with trio.fail_after(REGISTRATION_DEADLINE_S):
+                message = await channel.receive()
+            if message is None or not self._welcome(registration):
+                return
+            while message is not None:
+                self._take(registration, message)
+                message = await channel.receive()
+        except (MessageError, OSError, trio.TooSlowError) as error:
+            log.warning("registration by uid %d dropped: %s", registration.user, error)
+        finally:
+            self._forget(registration)
+            channel.close()
+
+    def _welcome(self, registration: Registration) -> bool:
+        same_user = sum(known.user == registration.user for known in self._keepers)
+        if same_user >= MAX_KEEPERS_PER_USER:
+            registration.channel.send_nowait({"v": LOCAL_VERSION, "error": "too many keepers"})
+            return False
+        self._keepers.append(registration)
+        self._share_memory()
+        return True
+
+    def _take(self, registration: Registration, message: Message) -> None:
+        refused = [
+            name for name in _ids(message.fields, "add") if not self._add(registration, name)
+        ]
+        for name in _ids(message.fields, "remove"):
+            if self._owners.get(name) is registration:
+                del self._owners[name]
+                registration.ids.discard(name)
+        registration.channel.send_nowait(
+            {
+                "v": LOCAL_VERSION,
+                "port": self.port,
+                "refused": [name.decode("ascii") for name in refused],
+            }
+        )
+        self.door.registrations_changed()
+
+    def _add(self, registration: Registration, client_id: bytes) -> bool:
+        owner = self._owners.get(client_id)
+        taken = sum(len(known.ids) for known in self._keepers if known.user == registration.user)
+        if owner not in (None, registration) or taken >= MAX_IDS_PER_USER:
+            log.warning("uid %d may not register another id, or this one", registration.user)
+            return False
+        self._owners[client_id] = registration
+        registration.ids.add(client_id)
+        self._missed.pop(client_id, None)
+        return True
+
+    def _forget(self, registration: Registration) -> None:
+        if registration not in self._keepers:
+            return
+        self._keepers.remove(registration)
+        now = trio.current_time()
+        self._missed = {name: until for name, until in self._missed.items() if until > now}
+        for client_id in registration.ids:
+            del self._owners[client_id]
+            self._missed[client_id] = now + GRACE_S
+        self._share_memory()
+
+    def _share_memory(self) -> None:
+        """The machine's memory for replay buffers is split evenly among its keepers."""
+        for registration in self._keepers:
+            share = self.replay_memory // len(self._keepers)
+            registration.channel.send_nowait({"v": LOCAL_VERSION, "replay_memory": share})
+
+
+def _ids(fields: dict[str, Any], key: str) -> list[bytes]:
+    names = fields.get(key, [])
+    if not isinstance(names, list):
+        raise MessageError(f"{key!r} is not a list")
+    for name in names:
+        if not (
+            isinstance(name, str) and name.isascii() and name.isalnum() and len(name) <= MAX_ID
+        ):
+            raise MessageError(f"{key!r} holds something that is not a client id")
+    return [name.encode("ascii") for name in names]
