@@ -132,7 +132,8 @@ class ResumableLink:
         """True once a connection was answered with NEW_CLIENT: the next one resumes."""
         self.last_heard = -math.inf
         """When the last packet opened, in Trio's clock."""
-        self.keepalives_heard = 0
+        self.round_trip = 0.0
+        """Seconds from the last KEEP_ALIVE to its answer; 0 before the first."""
         self.bytes_replayed = 0
         """Bytes received in catch-up buffers, in all."""
         self.lines_proven = 0
@@ -147,6 +148,7 @@ class ResumableLink:
         self._dealt_with = 0
         self._bytes_since_ack = 0
         self._paused = 0
+        self._pinged: float | None = None
         self._room = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -174,6 +176,8 @@ class ResumableLink:
     def send_keepalive(self) -> None:
         """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
         self._bytes_since_ack = 0
+        if self._pinged is None:
+            self._pinged = trio.current_time()
         self.send(PacketType.KEEP_ALIVE, encode_count(self._dealt_with))
 
     def has_room(self) -> bool:
@@ -262,10 +266,16 @@ class ResumableLink:
         self._writer.close()
         self._room.unpark_all()
 
-    def drop_lines(self) -> None:
-        """Close every line, as if the network had."""
+    @property
+    def lines(self) -> list[Line]:
+        """The lines in use, oldest first."""
+        return [attachment.line for attachment in self._attachments]
+
+    def drop_proven_line(self) -> None:
+        """Close the line that carried the session, as if the network had."""
         for attachment in self._attachments:
-            attachment.line.close()
+            if attachment.proven:
+                attachment.line.close()
 
     # Lines
 
@@ -444,7 +454,9 @@ class ResumableLink:
         self.on_change()
 
     def _keepalive(self, payload: bytes) -> None:
-        self.keepalives_heard += 1
+        if self._pinged is not None:
+            self.round_trip = trio.current_time() - self._pinged
+            self._pinged = None
         count = decode_count(payload)
         if count is not None:
             self.peer_acknowledges = True

@@ -1,0 +1,236 @@
+"""The client's loop: when to try for a new line, and who may wake it early.
+
+Attempts overlap: one that hangs in a black hole is left to its chance for a while, and the
+next is started beside it. A line that works is never given up for one that does not yet.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from trioet.errors import SessionLost, TrioetError
+from trioet.link.line import Line, LineBroken
+from trioet.link.resumable import Refused, ResumableLink
+from trioet.wire.messages import ConnectStatus
+
+FIRST_PAUSE_S: Final = 0.05
+PAUSE_AT_KEYBOARD_S: Final = 1.0
+PAUSE_ALONE_S: Final = 15.0
+AT_KEYBOARD_S: Final = 60.0
+"""A user who typed within this time is waiting."""
+
+WAKE_PAUSE_S: Final = 0.1
+"""Between two tries, however often we are woken."""
+
+DIAL_DEADLINE_S: Final = 10.0
+MAX_DIALLING: Final = 4
+DIAL_PATIENCE_S: Final = 3.0
+"""A dialling attempt may be replaced by a fresh one after this long: the kernel repeats
+a lost SYN after 1, 3 and 7 s, a new attempt sends one now."""
+
+MAX_SHAKING: Final = 2
+"""Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
+
+RECHECKS: Final = 2
+"""INVALID_KEY ends a session that just worked only when it is said this often again."""
+
+
+class CannotConnect(TrioetError):
+    """The very first attempt failed: there is no session to save."""
+
+
+class Attempt:
+    """One try: dial, shake hands, and then the life of the line."""
+
+    def __init__(self) -> None:
+        self.begun = trio.current_time()
+        self.scope = trio.CancelScope()
+        self.line: Line | None = None
+        self.error: Exception | None = None
+        self.over = False
+
+
+class Reconnector:
+    """Keep a link attached. Owns no task but those of its own nursery in :meth:`run`."""
+
+    def __init__(
+        self,
+        link: ResumableLink,
+        client_id: bytes,
+        dial: Callable[[], Awaitable[Line]],
+        *,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self.reason = "connecting"
+        """Why there is no line, in a few words for the user."""
+        self.tries = 0
+        """Attempts since the link was last attached."""
+        self._link = link
+        self._client_id = client_id
+        self._dial = dial
+        self._jitter = jitter or random.Random()
+        self._changed = trio.lowlevel.ParkingLot()
+        self._attempts: list[Attempt] = []
+        self._suspect: Line | None = None
+        self._suspected_at = 0.0
+        self._woken = False
+        self._typed_at = trio.current_time()
+        self._last_try = 0.0
+        self._next_try = 0.0
+        self._refusals = 0
+
+    # What others tell us
+
+    def line_changed(self) -> None:
+        """A line was attached, proven or lost."""
+        self._changed.unpark_all()
+
+    def suspect(self) -> None:
+        """The line in use does not answer: find another, beside it."""
+        if self._link.lines:
+            self._suspect = self._link.lines[-1]
+            self._suspected_at = trio.current_time()
+            self.reason = "no reply"
+            self._begin()
+
+    def wake(self) -> None:
+        """Something makes success likely now: do not wait for the end of the pause."""
+        self.tries = 0
+        self._woken = True
+        self._next_try = min(self._next_try, self._last_try + WAKE_PAUSE_S)
+        self._changed.unpark_all()
+
+    def typed(self) -> None:
+        """The user pressed a key."""
+        self._typed_at = trio.current_time()
+        if not self._link.attached:
+            self.wake()
+
+    # The loop
+
+    async def run(self) -> None:
+        """Keep the link attached until cancelled, or until the session is over.
+
+        Cancellation closes all lines and loses no packet.
+
+        Raises:
+          CannotConnect: the first attempt failed.
+          Refused: the server speaks another version; or, the first time, does not know
+              the session.
+          SessionLost: it no longer knows the session, and said so repeatedly.
+        """
+        self._begin()
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._look_at_outcomes()
+                if self._satisfied():
+                    self.tries = 0
+                    self._cancel_pending()
+                    await self._changed.park()
+                    if not self._satisfied():
+                        self._begin()
+                    continue
+                if trio.current_time() >= self._next_try:
+                    self._try_again(nursery)
+                with trio.move_on_at(self._next_try):
+                    await self._changed.park()
+
+    def _begin(self) -> None:
+        self.tries = 0
+        self._next_try = trio.current_time()
+        self._changed.unpark_all()
+
+    def _satisfied(self) -> bool:
+        lines = self._link.lines
+        if self._suspect not in lines or self._link.last_heard > self._suspected_at:
+            self._suspect = None
+        return bool(lines) and lines[-1] is not self._suspect
+
+    def _pending(self) -> list[Attempt]:
+        lines = self._link.lines
+        return [attempt for attempt in self._attempts if attempt.line not in lines]
+
+    def _cancel_pending(self) -> None:
+        for attempt in self._pending():
+            attempt.scope.cancel()
+
+    def _try_again(self, nursery: trio.Nursery) -> None:
+        now = trio.current_time()
+        recent = now - self._typed_at < AT_KEYBOARD_S
+        longest = PAUSE_AT_KEYBOARD_S if recent else PAUSE_ALONE_S
+        pause = min(FIRST_PAUSE_S * 2 ** min(self.tries, 20), longest)
+        pending = self._pending()
+        if pending and now - pending[-1].begun < PAUSE_AT_KEYBOARD_S and not self._woken:
+            # Give the last one a moment before another is started beside it.
+            pause = max(pause, pending[-1].begun + PAUSE_AT_KEYBOARD_S - now)
+        elif self._has_slot(pending, now):
+            self.tries += 1
+            self._last_try = now
+            attempt = Attempt()
+            self._attempts.append(attempt)
+            nursery.start_soon(self._run_attempt, attempt)
+        self._woken = False
+        self._next_try = now + pause * self._jitter.uniform(0.75, 1.25)
+
+    def _has_slot(self, pending: list[Attempt], now: float) -> bool:
+        dialling = [attempt for attempt in pending if attempt.line is None]
+        if len(pending) - len(dialling) >= MAX_SHAKING:
+            return False
+        if len(dialling) < MAX_DIALLING:
+            return True
+        if now - dialling[0].begun < DIAL_PATIENCE_S:
+            return False
+        dialling[0].scope.cancel()
+        return True
+
+    async def _run_attempt(self, attempt: Attempt) -> None:
+        with attempt.scope:
+            try:
+                with trio.fail_after(DIAL_DEADLINE_S):
+                    attempt.line = await self._dial()
+                await self._link.run_client_line(attempt.line, self._client_id)
+            except (OSError, LineBroken, TrioetError) as error:
+                attempt.error = error
+            except trio.TooSlowError:
+                attempt.error = TimeoutError("connection timed out")
+        attempt.over = True
+        self._changed.unpark_all()
+
+    def _look_at_outcomes(self) -> None:
+        for attempt in [a for a in self._attempts if a.over]:
+            self._attempts.remove(attempt)
+            if isinstance(attempt.error, Refused):
+                self._refused(attempt.error)
+            elif attempt.error is not None:
+                self.reason = explain(attempt.error)
+                if not self._link.established:
+                    raise CannotConnect(self.reason) from attempt.error
+
+    def _refused(self, refusal: Refused) -> None:
+        if refusal.status is not ConnectStatus.INVALID_KEY or not self._link.established:
+            raise refusal
+        # Anyone on the path can forge this answer; a restarted server may give it in
+        # good faith. A live line proves it wrong.
+        self.reason = "the server does not know the session"
+        if self._link.attached:
+            self._refusals = 0
+            return
+        self._refusals += 1
+        if self._refusals > RECHECKS:
+            raise SessionLost("the server no longer knows this session")
+
+
+def explain(error: BaseException) -> str:
+    """Say in a few words why a line could not be had, or was lost."""
+    group: BaseException | None = error
+    while isinstance(group, OSError) and group.__cause__ is not None:
+        group = group.__cause__
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[-1]
+    if isinstance(group, OSError):
+        return (group.strerror or str(group)).lower()
+    return str(group)
