@@ -33,11 +33,6 @@ class Direction(IntEnum):
         return Direction(1 - self)
 
 
-def nonce(ordinal: int, direction: Direction) -> bytes:
-    """Return the 24-byte nonce of packet number ``ordinal`` (from 1)."""
-    return ordinal.to_bytes(_COUNTER_SIZE, "little") + bytes((direction,))
-
-
 class SealedBox:
     """One direction of a session: seals, or opens, what has a given ordinal.
 

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioet.errors import MessageError
+from trioet.wire import messages as m
+
+sizes = st.builds(
+    m.WindowSize,
+    st.integers(1, m.MAX_SIZE),
+    st.integers(1, m.MAX_SIZE),
+    st.integers(0, 65535),
+    st.integers(0, 65535),
+)
+execs = st.builds(m.Exec, st.none() | st.binary(), st.booleans())
+payloads = st.builds(
+    m.InitialPayload,
+    environment=st.dictionaries(st.binary(max_size=9), st.binary(max_size=9), max_size=4),
+    jumphost=st.booleans(),
+    features=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    exec=st.none() | execs,
+)
+
+
+@given(st.binary(max_size=40), st.integers(0, 99))
+def test_connect_request(client_id: bytes, version: int) -> None:
+    request = m.ConnectRequest(client_id, version)
+    assert m.decode_connect_request(m.encode_connect_request(request)) == request
+
+
+def test_an_absent_version_reads_as_zero() -> None:
+    assert m.decode_connect_request(b"") == m.ConnectRequest(b"", 0)
+
+
+@given(st.sampled_from(m.ConnectStatus), st.binary(max_size=40))
+def test_connect_response(status: m.ConnectStatus, error: bytes) -> None:
+    response = m.ConnectResponse(status, error)
+    assert m.decode_connect_response(m.encode_connect_response(response)) == response
+
+
+@pytest.mark.parametrize("data", [b"", b"\x08\x09"], ids=["absent", "unknown"])
+def test_a_response_without_a_known_status_is_refused(data: bytes) -> None:
+    with pytest.raises(MessageError, match="without a status"):
+        m.decode_connect_response(data)
+
+
+@given(st.integers(0, 2**31 - 1))
+def test_sequence_header(count: int) -> None:
+    assert m.decode_sequence_header(m.encode_sequence_header(count)) == count
+
+
+def test_a_negative_sequence_number_is_refused() -> None:
+    with pytest.raises(MessageError, match="-1 is negative"):
+        m.decode_sequence_header(m.encode_sequence_header(-1))
+
+
+def test_zeros_are_sent_as_cpp_sends_them() -> None:
+    assert m.encode_sequence_header(0).hex() == "0800"
+    assert m.encode_initial_payload(m.InitialPayload()).hex() == "0800"
+    assert m.encode_terminal_info(m.WindowSize(24, 80)).hex() == "1018185020002800"
+    assert m.encode_initial_response(m.InitialResponse()) == b""
+
+
+@given(st.binary())
+def test_terminal_buffer(data: bytes) -> None:
+    assert m.decode_terminal_buffer(m.encode_terminal_buffer(data)) == data
+
+
+@given(sizes)
+def test_terminal_info(size: m.WindowSize) -> None:
+    assert m.decode_terminal_info(m.encode_terminal_info(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(0, 80), (24, 0), (-1, 80), (24, m.MAX_SIZE + 1), (2**31 - 1, 80)]
+)
+def test_a_size_that_no_terminal_has_is_ignored(rows: int, columns: int) -> None:
+    assert m.decode_terminal_info(m.encode_terminal_info(m.WindowSize(rows, columns))) is None
+
+
+def test_pixels_that_no_terminal_has_are_ignored() -> None:
+    size = m.WindowSize(24, 80, -5, 70000)
+    assert m.decode_terminal_info(m.encode_terminal_info(size)) == m.WindowSize(24, 80)
+
+
+@given(payloads)
+def test_initial_payload(payload: m.InitialPayload) -> None:
+    assert m.decode_initial_payload(m.encode_initial_payload(payload)) == payload
+
+
+def test_reverse_tunnels_are_noticed() -> None:
+    assert m.decode_initial_payload(bytes.fromhex("0800 1200")).wants_reverse_tunnels
+
+
+@given(st.binary(max_size=20), st.lists(st.text(max_size=5), min_size=1).map(tuple))
+def test_initial_response(error: bytes, accepted: tuple[str, ...]) -> None:
+    response = m.InitialResponse(error, accepted, "1.0")
+    assert m.decode_initial_response(m.encode_initial_response(response)) == response
+
+
+@given(st.none() | st.integers(0, 255), st.none() | st.integers(1, 64), st.text(max_size=9))
+def test_session_over(status: int | None, signal: int | None, reason: str) -> None:
+    over = m.SessionOver(status, signal, reason)
+    assert m.decode_session_over(m.encode_session_over(over)) == over
+
+
+def test_a_refused_forward_names_the_request_and_the_reason() -> None:
+    assert m.refuse_forward(bytes.fromhex("102a"), b"no").hex() == "082a" + "1a026e6f"
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_a_count_takes_eight_bytes_big_endian(count: int) -> None:
+    payload = m.encode_count(count)
+    assert (len(payload), payload[-1]) == (8, count % 256)
+    assert m.decode_count(payload) == count
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x01", bytes(9)])
+def test_a_keepalive_of_another_peer_carries_no_count(payload: bytes) -> None:
+    assert m.decode_count(payload) is None
+
+
+DECODERS: list[Callable[[bytes], object]] = [
+    m.decode_connect_request,
+    m.decode_connect_response,
+    m.decode_sequence_header,
+    m.decode_terminal_buffer,
+    m.decode_terminal_info,
+    m.decode_initial_payload,
+    m.decode_initial_response,
+    m.decode_session_over,
+    lambda data: m.refuse_forward(data, b"no"),
+]
+
+
+@given(st.sampled_from(DECODERS), st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(decode: Callable[[bytes], object], data: bytes) -> None:
+    try:
+        decode(data)
+    except MessageError as error:
+        assert str(error)
