@@ -135,7 +135,7 @@ def ask_keeper(request: bytes) -> dict[str, Any]:
             try:
                 connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR)
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))  # noqa: B023
+                answer = b"".join(iter(lambda: connection.recv(65536), b""))
             except OSError:
                 continue
         if answer:

@@ -68,7 +68,7 @@ class Keeper:
         self._roster = Roster()
         self._budget = ReplayBudget(REPLAY_MEMORY)
         self._door = Door(self._roster.deliver)
-        self._own_port: int | None = None
+        self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._scopes: dict[bytes, trio.CancelScope] = {}
         self._links: set[ResumableLink] = set()
@@ -76,7 +76,7 @@ class Keeper:
         self._emptied = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
-        return f"<Keeper sessions={len(self._roster)} own_port={self._own_port}>"
+        return f"<Keeper sessions={len(self._roster)} own_ports={self._own_ports}>"
 
     async def run(self, listener: socket.socket) -> None:
         """Serve requests at ``listener`` until there has been no session for LINGER_S.
@@ -178,16 +178,17 @@ class Keeper:
         return None
 
     def _listen_by_itself(self, ports: range, nursery: trio.Nursery) -> int:
-        if self._own_port is not None:
-            return self._own_port
+        for port in self._own_ports:
+            if port in ports:
+                return port
         for port in ports:
             try:
                 listener = _listen(port)
             except OSError:
                 continue
-            self._own_port = listener.getsockname()[1]
+            self._own_ports.append(port)
             nursery.start_soon(self._door.serve, listener)
-            return self._own_port
+            return port
         raise StepFailed(
             "port",
             f"no trioet server runs on this machine, and no port of {ports[0]}-{ports[-1]} is free",

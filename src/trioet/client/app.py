@@ -1,0 +1,326 @@
+"""The client: console on one side, an eternal link on the other.
+
+One nursery owns the tasks: reconnect loop, liveness, typing, window size, status line,
+wakers. Output is written to the terminal by the task that received it, so that a key's
+echo crosses no queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from trioet.client.console import Console, watch_window_size
+from trioet.client.escapes import HELP_TEXT, EscapeCommand, EscapeFilter
+from trioet.client.modes import TerminalModes
+from trioet.client.status import StatusLine
+from trioet.client.wakers import watch_network, watch_resume
+from trioet.errors import LocalError, PacketError, SessionLost, StepFailed, TrioetError
+from trioet.link.line import Line
+from trioet.link.liveness import Liveness
+from trioet.link.reconnect import CannotConnect, Reconnector
+from trioet.link.resumable import Refused, ResumableLink, Role
+from trioet.wire.messages import (
+    Exec,
+    InitialPayload,
+    SessionOver,
+    WindowSize,
+    decode_initial_response,
+    decode_session_over,
+    decode_terminal_buffer,
+    encode_initial_payload,
+    encode_terminal_buffer,
+    encode_terminal_info,
+)
+from trioet.wire.packet import Packet, PacketType
+
+FEATURES: Final = ("acks", "over", "exec")
+
+INPUT_CHUNK: Final = 16 * 1024
+"""Bytes typed in one packet at most, as ET sends them (specification 1.5)."""
+
+RESPONSE_DEADLINE_S: Final = 15.0
+"""From the first connection to the server's INITIAL_RESPONSE."""
+
+STATUS_AFTER_S: Final = 1.0
+"""Without an answer for this long, the user is told."""
+
+EXIT_LOST: Final = 255
+SIGNAL_BASE: Final = 128
+"""Exit status of a command that a signal ended, as shells say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for, once the way to the server is known.
+
+    ``typed`` is what ET's ``-c`` types into the shell of a server that knows no exec.
+    """
+
+    client_id: bytes
+    passkey: bytes = field(repr=False)
+    host: str
+    dial: Callable[[], Awaitable[Line]]
+    environment: Mapping[bytes, bytes]
+    keepalive_s: float = 5.0
+    exec: Exec = field(default_factory=Exec)
+    typed: bytes = b""
+    escape: bytes | None = b"~"
+
+
+class Client:
+    """One session, from the first connection to the exit status."""
+
+    def __init__(self, wish: Wish, console: Console, errors: Callable[[bytes], None]) -> None:
+        self._wish = wish
+        self._console = console
+        self._write_error = errors
+        self.link = ResumableLink(wish.passkey, Role.CLIENT, self)
+        self.reconnector = Reconnector(self.link, wish.client_id, wish.dial)
+        self._liveness = Liveness(self.link, wish.keepalive_s, self._suspect)
+        self.link.on_change = self._line_changed
+        self._modes = TerminalModes()
+        self._status = StatusLine()
+        self._screen = bytearray()
+        self._size = console.window_size()
+        self._accepted: frozenset[str] | None = None
+        self._welcomed = trio.Event()
+        self._troubled = trio.Event()
+        self._begun = trio.current_time()
+        self._over: SessionOver | None = None
+        self._failure: TrioetError | None = None
+        self._finished = trio.Event()
+
+    # Receiver
+
+    def packet_arrived(self, packet: Packet) -> None:
+        if self._accepted is None:
+            self._welcome(packet)
+            return
+        match packet.type:
+            case PacketType.TERMINAL_BUFFER:
+                self._screen += decode_terminal_buffer(packet.payload)
+            case PacketType.STDERR:
+                self._write_error(decode_terminal_buffer(packet.payload))
+            case PacketType.SESSION_OVER:
+                self._over = decode_session_over(packet.payload)
+            case _:
+                raise PacketError(f"packet type {packet.type}, which was not asked for")
+
+    async def ready(self) -> None:
+        if self._status.shown:
+            self._hide_status()
+        if self._screen:
+            await self._show()
+        self.link.dealt_with()
+        if self._over is not None:
+            self.link.send_keepalive()
+            self._finished.set()
+
+    async def _show(self) -> None:
+        output = bytes(self._screen)
+        self._screen.clear()
+        self._modes.feed(output)
+        taken = self._console.write_nowait(output)
+        if taken < len(output):
+            await self._console.write(output[taken:])
+
+    def _welcome(self, packet: Packet) -> None:
+        if packet.type != PacketType.INITIAL_RESPONSE:
+            raise PacketError(f"packet type {packet.type} before INITIAL_RESPONSE")
+        response = decode_initial_response(packet.payload)
+        self._accepted = frozenset(response.accepted)
+        self.link.peer_acknowledges |= "acks" in self._accepted
+        if response.error:
+            text = response.error.decode(errors="replace")
+            self._fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
+        self._welcomed.set()
+
+    # The session's life
+
+    async def run(self) -> int:
+        """Run the session; return the exit status.
+
+        Cancellation closes the connection; the session stays alive on the server.
+
+        Raises:
+          StepFailed: no session could be had.
+          SessionLost: there was one, and the server no longer knows it.
+        """
+        payload = InitialPayload(
+            environment=self._wish.environment, features=FEATURES, exec=self._wish.exec
+        )
+        self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
+        if self._wish.exec.pty:
+            self._send_size()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_connected)
+                nursery.start_soon(self._liveness.run)
+                nursery.start_soon(self._enter, nursery)
+                await self._finished.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._restore_screen()
+            self.link.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_status()
+
+    async def _enter(self, nursery: trio.Nursery) -> None:
+        with trio.move_on_after(RESPONSE_DEADLINE_S) as patience:
+            await self._welcomed.wait()
+        if patience.cancelled_caught:
+            what = f"{self._wish.host} did not answer within {RESPONSE_DEADLINE_S:g} s"
+            self._fail(StepFailed("session", what, "is it really a trioet or ET server?"))
+            return
+        if self._failure is not None:
+            return
+        assert self._accepted is not None
+        if "exec" not in self._accepted and self._wish.typed:
+            self._type(self._wish.typed)
+        nursery.start_soon(self._read_keys)
+        nursery.start_soon(watch_network, self._network_changed)
+        nursery.start_soon(watch_resume, self._network_changed)
+        if self._wish.exec.pty:
+            nursery.start_soon(watch_window_size, self._console, self._window_changed)
+            nursery.start_soon(self._watch_silence)
+
+    async def _keep_connected(self) -> None:
+        try:
+            await self.reconnector.run()
+        except* (CannotConnect, Refused, SessionLost, LocalError) as group:
+            self._connection_failed(group)
+
+    def _connection_failed(self, group: BaseExceptionGroup[TrioetError]) -> None:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        assert isinstance(error, TrioetError)
+        if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
+            # An ET server has no other way to say that the shell has ended (1.12).
+            self._over = SessionOver(status=0)
+            self._finished.set()
+            return
+        self._fail(error)
+
+    def _fail(self, error: TrioetError) -> None:
+        self._failure = self._failure or error
+        self._finished.set()
+
+    def _exit_status(self) -> int:
+        over = self._over or SessionOver(status=EXIT_LOST)
+        if over.reason:
+            self._console.notice(f"trioet: {over.reason}")
+        if over.signal is not None:
+            return SIGNAL_BASE + over.signal
+        return over.status if over.status is not None else EXIT_LOST
+
+    def _restore_screen(self) -> None:
+        rest = self._status.clear() + self._modes.reset_sequence()
+        if rest:
+            self._console.write_nowait(rest)
+
+    # Typing
+
+    async def _read_keys(self) -> None:
+        keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
+        while data := await self._console.read():
+            for part in keys.feed(data):
+                if isinstance(part, EscapeCommand):
+                    self._command(part)
+                else:
+                    self._type(part)
+            if not self.link.has_room():
+                await self.link.wait_room()
+        if "exec" in (self._accepted or ()):
+            self.link.send(PacketType.STDIN_EOF, b"")
+        else:
+            self._type(b"\x04")
+
+    def _type(self, data: bytes) -> None:
+        for start in range(0, len(data), INPUT_CHUNK):
+            part = encode_terminal_buffer(data[start : start + INPUT_CHUNK])
+            self.link.send(PacketType.TERMINAL_BUFFER, part)
+        self._liveness.sent()
+        self.reconnector.typed()
+
+    def _command(self, command: EscapeCommand) -> None:
+        match command:
+            case EscapeCommand.DISCONNECT:
+                self._fail(StepFailed("session", f"disconnected from {self._wish.host}"))
+            case EscapeCommand.HELP:
+                self._console.notice(HELP_TEXT)
+            case EscapeCommand.SUSPEND:
+                self._console.suspend()
+                self._window_changed(self._console.window_size())
+                self._network_changed()
+
+    # The window, and what happens around us
+
+    def _send_size(self) -> None:
+        self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(WindowSize(*self._size)))
+
+    def _window_changed(self, size: tuple[int, int, int, int]) -> None:
+        if size != self._size:
+            self._size = size
+            self._send_size()
+
+    def _line_changed(self) -> None:
+        self._liveness.line_changed()
+        self.reconnector.line_changed()
+        if not self.link.attached:
+            self._trouble()
+
+    def _suspect(self) -> None:
+        self._trouble()
+        self.reconnector.suspect()
+
+    def _network_changed(self) -> None:
+        self._liveness.probe()
+        self.reconnector.wake()
+
+    # What the user sees while there is no answer
+
+    def _trouble(self) -> None:
+        self._troubled.set()
+
+    async def _watch_silence(self) -> None:
+        """Show a status line while nothing is heard; costs no wake-up while all is well."""
+        while True:
+            await self._troubled.wait()
+            self._troubled = trio.Event()
+            since = trio.current_time()
+            await trio.sleep(STATUS_AFTER_S)
+            while self.link.last_heard <= since:
+                self._show_status()
+                await trio.sleep(1)
+            self._hide_status()
+
+    def _show_status(self) -> None:
+        if not self._console.is_tty_out:
+            return
+        silence = trio.current_time() - self._heard_at()
+        text = (
+            f"trioet: no reply from {self._wish.host} for {silence:.0f} s "
+            f"({self.reconnector.reason}); typing is kept, Enter ~. disconnects"
+        )
+        rows, columns = self._size[:2]
+        shown = self._status.show(text, rows, columns, self._modes.alternate_screen)
+        self._console.write_nowait(shown)
+
+    def _heard_at(self) -> float:
+        return max(self.link.last_heard, self._begun)
+
+    def _hide_status(self) -> None:
+        if not self._status.shown:
+            return
+        self._console.write_nowait(self._status.clear())
+        if self._modes.alternate_screen:
+            # What the line covered is the program's to draw: a change of size makes it.
+            rows, columns = self._size[:2]
+            for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
+                self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(size))
