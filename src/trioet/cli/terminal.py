@@ -180,7 +180,7 @@ def _start_keeper(path: str) -> socket.socket:
 
 
 def _spawn_keeper(path: str, listener: socket.socket) -> None:
-    command = [sys.executable, "-m", "trioet.cli.main", "keeper", "--listen-fd"]
+    command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--listen-fd"]
     command.append(str(listener.fileno()))
     if _lingers():
         # A scope of the user's own manager outlives the ssh session even where logind
