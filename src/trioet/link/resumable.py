@@ -147,6 +147,7 @@ class ResumableLink:
         self._attachments: list[Attachment] = []
         self._dealt_with = 0
         self._bytes_since_ack = 0
+        self._caught_up = False
         self._paused = 0
         self._pinged: float | None = None
         self._room = trio.lowlevel.ParkingLot()
@@ -226,7 +227,8 @@ class ResumableLink:
     def dealt_with(self) -> None:
         """All packets delivered so far have been dealt with: they may be acknowledged."""
         self._dealt_with = self._reader.received
-        if self.peer_acknowledges and self._bytes_since_ack >= ACK_EVERY:
+        if self.peer_acknowledges and (self._caught_up or self._bytes_since_ack >= ACK_EVERY):
+            self._caught_up = False
             self.send_keepalive()
 
     @property
@@ -389,6 +391,7 @@ class ResumableLink:
                     # Proves us to the peer at once; and a C++ peer looks at what it
                     # caught up only when something more arrives (specification 1.8).
                     self.send_keepalive()
+                    self._caught_up = True
         if attachment not in self._attachments and handshake.state is State.PACKETS:
             proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
             attachment.start(after=0, catch_up=False)
