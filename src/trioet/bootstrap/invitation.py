@@ -1,0 +1,261 @@
+"""The lines by which a key gets to both ends: what ssh carries in, what it brings back.
+
+In, on the far side's stdin: ``id/passkey_TERM``. Out, anywhere in whatever the far
+side's start-up files print: ``IDPASSKEY:id/passkey``, from a trioet followed by a line
+``TRIOET:`` with the details as JSON (Eternal Terminal specification 2.2, 2.3). Instead,
+on failure: ``TRIOET-ERROR:`` with JSON, or ``TRIOET-MISSING`` from the remote command.
+
+No I/O here: feed bytes, get an invitation or an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+from trioet.bootstrap.plain import plain
+from trioet.errors import PeerError, StepFailed
+
+ALPHABET: Final = string.digits + string.ascii_letters
+ID_LENGTH: Final = 16
+PASSKEY_LENGTH: Final = 32
+
+PLACEHOLDER: Final = "XXX"
+"""How an id begins that the far side is to replace by one of its own (2.3)."""
+
+DEFAULT_TERM: Final = "xterm-256color"
+MAX_TERM: Final = 64
+
+MAX_NOISE: Final = 1024 * 1024
+"""Bytes that start-up files may print before the invitation."""
+
+MAX_LINE: Final = 4096
+"""Bytes in a line of JSON from the far side."""
+
+MAX_TEXT: Final = 500
+"""Characters of the far side's own error text that are shown."""
+
+NOT_IN_TERM: Final = re.compile(r"[^A-Za-z0-9._+-]")
+BOOTSTRAP_LINE: Final = re.compile(rb"([0-9A-Za-z]{16})/([0-9A-Za-z]{32})_([^\n]*)")
+MARKER: Final = re.compile(rb"IDPASSKEY:([0-9A-Za-z]{16})/([0-9A-Za-z]{32})")
+MARKER_LENGTH: Final = len("IDPASSKEY:") + ID_LENGTH + 1 + PASSKEY_LENGTH
+DETAILS: Final = b"TRIOET:"
+FAILURE: Final = re.compile(
+    rb"^TRIOET-(?:(MISSING)|ERROR:([^\n]{0,%d}?))\r?\n" % MAX_LINE, re.MULTILINE
+)
+
+INSTALL_HINT: Final = (
+    "install it there (`pipx install trioet`, `uv tool install trioet` or "
+    "`pip install --user trioet`), or say where it is with --terminal-path"
+)
+ET_HINT: Final = "start etserver there; or install trioet there, which needs no server running"
+NOISE_HINT: Final = (
+    "does the login shell there run commands that ssh gives it? Quieten its start-up files"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What client and server know of each other. The passkey never shows in a repr."""
+
+    client_id: str
+    passkey: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What the far side answered: the real credentials, and where to connect.
+
+    ``port``, ``router`` (does a router listen there, or the user's keeper itself?) and
+    ``version`` are None when an ET terminal answered: it does not say.
+    """
+
+    client_id: str
+    passkey: str = field(repr=False)
+    port: int | None = None
+    router: bool | None = None
+    version: str | None = None
+
+
+def new_credentials() -> Credentials:
+    """Credentials for the bootstrap line; the far side replaces them by real ones."""
+    real = new_real_credentials()
+    return Credentials(PLACEHOLDER + real.client_id[len(PLACEHOLDER) :], real.passkey)
+
+
+def new_real_credentials() -> Credentials:
+    """Credentials for a session. The id never begins as a placeholder does."""
+    client_id = PLACEHOLDER
+    while client_id.startswith(PLACEHOLDER):
+        client_id = _random_text(ID_LENGTH)
+    return Credentials(client_id, _random_text(PASSKEY_LENGTH))
+
+
+def _random_text(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def bootstrap_line(credentials: Credentials, term: str) -> bytes:
+    """The line for the far side's stdin."""
+    return f"{credentials.client_id}/{credentials.passkey}_{_clean_term(term)}\n".encode()
+
+
+def parse_bootstrap_line(line: bytes) -> tuple[Credentials, str]:
+    """Take the line apart, on the far side; return the credentials and TERM.
+
+    TERM may contain ``_``. What a placeholder id means is the caller's business.
+
+    Raises:
+      PeerError: it is not such a line.
+    """
+    match = BOOTSTRAP_LINE.match(line)
+    if match is None:
+        raise PeerError(
+            f"stdin must begin with a line id/passkey_TERM, as `trioet connect` and `et` send it; "
+            f"{len(line)} bytes of something else came"
+        )
+    client_id, passkey, term = match.groups()
+    return (
+        Credentials(client_id.decode(), passkey.decode()),
+        _clean_term(term.decode(errors="replace")),
+    )
+
+
+def _clean_term(term: str) -> str:
+    return NOT_IN_TERM.sub("", term)[:MAX_TERM] or DEFAULT_TERM
+
+
+def parse_invitation(output: bytes, host: str = "the host") -> Invitation:
+    """Find the invitation in all that the far side printed.
+
+    Raises:
+      StepFailed: the far side says that it failed, or there is no invitation.
+      PeerError: there is one, with details that make no sense.
+    """
+    reader = InvitationReader(host)
+    invitation = reader.feed(output) or reader.end()
+    if invitation is None:
+        raise reader.no_invitation("the output ended")
+    return invitation
+
+
+class InvitationReader:
+    """Find the invitation in output that arrives in pieces, however they are cut."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._output = bytearray()
+        self._searched = 0
+        self._found: re.Match[bytes] | None = None
+
+    @property
+    def marker_seen(self) -> bool:
+        """True when the credentials are known, and only details may still follow."""
+        return self._found is not None
+
+    def feed(self, data: bytes) -> Invitation | None:
+        """Take output; return the invitation once it and its details are complete.
+
+        Raises:
+          StepFailed: the far side says that it failed, or prints without end.
+          PeerError: the details make no sense.
+        """
+        self._output += data
+        if self._found is None:
+            self._search()
+        return None if self._found is None else self._with_details(self._found)
+
+    def end(self) -> Invitation | None:
+        """No more will come: the invitation without details, or None if there is none.
+
+        Raises:
+          StepFailed: the last line, cut short, says that the far side failed.
+          PeerError: as for ``feed``.
+        """
+        return self.feed(b"\n") or (self._found and _invitation(self._found)) or None
+
+    def no_invitation(self, circumstance: str) -> StepFailed:
+        """The error for output that ended without an invitation."""
+        said = self.last_words()
+        what = f"no invitation came from {self._host}: {circumstance}"
+        if not said:
+            return StepFailed("terminal", f"{what}, nothing was printed", NOISE_HINT)
+        hint = ET_HINT if b"daemon is not running" in self._output else NOISE_HINT
+        return StepFailed("terminal", f"{what}. Its last words: {said}", hint)
+
+    def missing(self) -> StepFailed:
+        """The error for a host that has no program to answer us."""
+        what = f"neither trioet nor etterminal was found on {self._host}"
+        return StepFailed("terminal", what, INSTALL_HINT)
+
+    def last_words(self) -> str:
+        """The end of what was printed, fit to be shown."""
+        return plain(bytes(self._output[-4 * MAX_TEXT :]))[-MAX_TEXT:]
+
+    def _search(self) -> None:
+        marker = MARKER.search(self._output, max(0, self._searched - MARKER_LENGTH))
+        failure = FAILURE.search(self._output, max(0, self._searched - 2 * MAX_LINE))
+        if failure and (marker is None or failure.start() < marker.start()):
+            self._fail(failure)
+        if (marker.start() if marker else len(self._output) - MARKER_LENGTH) > MAX_NOISE:
+            what = f"{self._host} printed more than {MAX_NOISE} bytes and no invitation"
+            raise StepFailed("terminal", what, NOISE_HINT)
+        self._searched = len(self._output)
+        self._found = marker
+
+    def _fail(self, failure: re.Match[bytes]) -> NoReturn:
+        missing, text = failure.groups()
+        if missing:
+            raise self.missing()
+        fields = _json_object(text)
+        said = [fields.get(key, "") for key in ("step", "what", "hint")]
+        step, what, hint = (
+            plain(text)[:MAX_TEXT] if isinstance(text, str) else "" for text in said
+        )
+        raise StepFailed(step or "terminal", f"{self._host}: {what or 'failed'}", hint)
+
+    def _with_details(self, marker: re.Match[bytes]) -> Invitation | None:
+        rest = bytes(self._output[marker.end() : marker.end() + 2 * MAX_LINE])
+        follows = rest.partition(b"\n")[2]
+        line, complete, _ = follows.partition(b"\n")
+        if line.startswith(DETAILS):
+            if len(line) > MAX_LINE:
+                raise PeerError(f"{self._host}: its details are longer than {MAX_LINE} bytes")
+            return _invitation(marker, line[len(DETAILS) :]) if complete else None
+        undecided = DETAILS.startswith(line) and not complete
+        if undecided and len(rest) < MAX_LINE:
+            return None
+        return _invitation(marker)
+
+
+def _invitation(marker: re.Match[bytes], details: bytes | None = None) -> Invitation:
+    client_id, passkey = (group.decode() for group in marker.groups())
+    if details is None:
+        return Invitation(client_id, passkey)
+    fields = _json_object(details)
+    port, router, version = (fields.get(key) for key in ("port", "router", "version"))
+    # bool is an int to isinstance, and no port.
+    if port is not None and (type(port) is not int or not 0 < port < 65536):
+        raise PeerError("the far side's details name a port that is none")
+    return Invitation(
+        client_id,
+        passkey,
+        port=port,
+        router=router if isinstance(router, bool) else None,
+        version=plain(version)[:MAX_TERM] if isinstance(version, str) else None,
+    )
+
+
+def _json_object(text: bytes) -> dict[str, object]:
+    try:
+        fields: object = json.loads(text)
+    # Deep nesting exhausts the stack, politely.
+    except (ValueError, RecursionError) as error:
+        raise PeerError("the far side's details are not JSON") from error
+    if not isinstance(fields, dict):
+        raise PeerError("the far side's details are not a JSON object")
+    return fields

@@ -1,0 +1,66 @@
+"""The one line that ssh runs on the far side.
+
+It must mean the same to every login shell: sh, bash, zsh, fish, csh. So all of it stands
+in single quotes, and inside are no single quotes, backslashes (fish), ``!`` (csh) nor
+line breaks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trioet.errors import UsageError
+
+EXTRA_PATH: Final = "$HOME/.local/bin:/usr/local/bin:/opt/homebrew/bin"
+"""Where programs are that login shells find and shells run by ssh may not."""
+
+EXIT_MISSING: Final = 127
+
+IN_HOME: Final = ("~/", "$HOME/", "${HOME}/")
+
+UNQUOTABLE: Final = frozenset("'!\\\"$`")
+"""What has a meaning inside double quotes inside single quotes, to one shell or another."""
+
+KILL_ETTERMINAL: Final = 'pkill -u "$(id -un)" etterminal; sleep 0.5; '
+
+
+def remote_command(
+    *,
+    terminal_path: str | None = None,
+    server_fifo: str | None = None,
+    kill_other_sessions: bool = False,
+) -> str:
+    """The command that brings an invitation, or prints ``TRIOET-MISSING``.
+
+    It runs ``terminal_path``, else the first of trioet and etterminal there is.
+
+    Raises:
+      UsageError: a path holds a character that cannot be passed safely.
+    """
+    fifo = f" --serverfifo={_quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
+    as_trioet = ("", f" terminal{' --kill-other-sessions' if kill_other_sessions else ''}{fifo}")
+    as_et = (KILL_ETTERMINAL if kill_other_sessions else "", f" --verbose=0{fifo}")
+    if terminal_path:
+        program = _quoted(terminal_path, "--terminal-path")
+        is_trioet = terminal_path.rpartition("/")[2] == "trioet"
+        attempts = _attempt(program, *(as_trioet if is_trioet else as_et))
+    else:
+        attempts = _attempt("trioet", *as_trioet) + _attempt("etterminal", *as_et)
+    return (
+        f"sh -c 'PATH=\"$PATH:{EXTRA_PATH}\"; {attempts}echo TRIOET-MISSING; exit {EXIT_MISSING}'"
+    )
+
+
+def _attempt(program: str, before: str, arguments: str) -> str:
+    return f"if command -v {program} >/dev/null 2>&1; then {before}exec {program}{arguments}; fi; "
+
+
+def _quoted(path: str, option: str) -> str:
+    """The path in double quotes; a leading ``~/`` or ``$HOME/`` means the far home."""
+    home = next((prefix for prefix in IN_HOME if path.startswith(prefix)), "")
+    rest = path[len(home) :]
+    for index, char in enumerate(rest, len(home) + 1):
+        if char in UNQUOTABLE or not char.isprintable():
+            problem = f"{char!r} cannot be passed to every remote shell"
+            raise UsageError(f"{option} {path!r}, column {index}: {problem}")
+    return f'"{"$HOME/" if home else ""}{rest}"'

@@ -1,0 +1,118 @@
+"""Start the user's ``ssh`` at once, before anything slow is imported.
+
+Standard library only: while ssh shakes hands, the caller imports Trio and the rest, and
+then reads the answer with ``trioet.bootstrap.openssh``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trioet.errors import StepFailed
+
+OVERRIDES: Final = (
+    *("-o", "ClearAllForwardings=yes"),  # they belong to the session, not to this short visit
+    *("-o", "RemoteCommand=none"),
+    *("-o", "ForwardAgent=no"),  # whatever starts now would keep a socket that is soon dead
+    *("-o", "ForwardX11=no"),
+    "-T",  # a pty, as RequestTTY may ask for, would echo the passkey and translate line ends
+)
+"""What must hold for this ssh; ssh takes the first value it sees, so they come first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshTarget:
+    """Whom ssh is to call, and how, in the words of its command line."""
+
+    host: str
+    user: str | None = None
+    config_file: str | None = None
+    identity_files: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    verbose: int = 0
+
+
+@dataclass(slots=True)
+class RunningSsh:
+    """A started ssh. Its owner reads ``output`` and then owns neither fd nor process.
+
+    Hand it to ``openssh.read_invitation`` or ``read_ssh_config``, or ``abandon`` it.
+    """
+
+    process: subprocess.Popen[bytes]
+    output: int
+    host: str
+
+    def abandon(self) -> None:
+        """End it, blocking until it has ended: for an error before anybody reads."""
+        os.close(self.output)
+        self.process.terminate()
+        self.process.wait()
+
+
+def ssh_argv(target: SshTarget, command: str) -> list[str]:
+    """The command line that runs ``command`` on the target."""
+    verbose = ["-v"] * target.verbose
+    return ["ssh", *OVERRIDES, *verbose, *_choices(target), "--", target.host, command]
+
+
+def ssh_config_argv(target: SshTarget) -> list[str]:
+    """The command line that prints what the configuration says of the target."""
+    return ["ssh", "-G", *_choices(target), "--", target.host]
+
+
+def _choices(target: SshTarget) -> list[str]:
+    words: list[str] = []
+    if target.config_file is not None:
+        words += ["-F", target.config_file]
+    for path in target.identity_files:
+        words += ["-i", path]
+    if target.user is not None:
+        words += ["-l", target.user]
+    for option in target.options:
+        words += ["-o", option]
+    return words
+
+
+def spawn_ssh(argv: Sequence[str], line: bytes, host: str) -> RunningSsh:
+    """Start ssh with ``line`` on its stdin, then end of file. Never blocks.
+
+    Its stderr is ours, and it asks for passwords on the terminal, whatever our stdin is.
+
+    Raises:
+      StepFailed: there is no ssh program.
+    """
+    running = _spawn(argv, host, stderr=None, stdin=subprocess.PIPE)
+    stdin = running.process.stdin
+    assert stdin is not None
+    # If ssh is gone already, its exit status says more than a broken pipe.
+    with contextlib.suppress(BrokenPipeError), stdin:
+        stdin.write(line)
+    return running
+
+
+def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
+    """Start ``ssh -G``. What it complains of, the ssh beside it does too, and aloud.
+
+    Raises:
+      StepFailed: there is no ssh program.
+    """
+    return _spawn(argv, host, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+def _spawn(argv: Sequence[str], host: str, *, stderr: int | None, stdin: int) -> RunningSsh:
+    output, ours = os.pipe()
+    try:
+        process = subprocess.Popen(argv, stdin=stdin, stdout=ours, stderr=stderr)
+    except OSError as error:
+        os.close(output)
+        hint = "install OpenSSH's client, or use --ssh-backend asyncssh"
+        raise StepFailed("ssh", f"cannot run {argv[0]}: {error.strerror}", hint) from error
+    finally:
+        os.close(ours)
+    return RunningSsh(process, output, host)

@@ -1,0 +1,157 @@
+"""What the user's ssh configuration says of a host: the answer of ``ssh -G``.
+
+``ssh`` itself has read the files, so Include, Match, tokens and defaults are right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Final
+
+from trioet.errors import StepFailed
+
+PATH_GAP: Final = re.compile(r" +(?=[/~%$])")
+"""Between two paths on one line; ssh prints them unquoted, whatever they contain."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshConfig:
+    """The words that trioet acts on. Paths may hold ``~`` and %-tokens, as ssh prints them."""
+
+    hostname: str
+    port: int = 22
+    user: str = ""
+    address_family: str = "any"
+    set_env: tuple[tuple[str, str], ...] = ()
+    send_env: tuple[str, ...] = ()
+    request_tty: str = "auto"
+    session_type: str = "default"
+    stdin_null: bool = False
+    escape_char: str = "~"
+    identity_files: tuple[str, ...] = ()
+    certificate_files: tuple[str, ...] = ()
+    identity_agent: str | None = None
+    identities_only: bool = False
+    proxy_jump: str | None = None
+    proxy_command: str | None = None
+    host_key_alias: str | None = None
+    strict_host_key_checking: str = "ask"
+    user_known_hosts: tuple[str, ...] = ()
+    global_known_hosts: tuple[str, ...] = ()
+    known_hosts_command: str | None = None
+    hash_known_hosts: bool = False
+    connect_timeout_s: float | None = None
+
+
+def parse_ssh_config(output: bytes) -> SshConfig:
+    """Read the answer of ``ssh -G``. Words it does not know are passed over.
+
+    Raises:
+      StepFailed: it is no such answer.
+    """
+    words: defaultdict[str, list[str]] = defaultdict(list)
+    for line in output.decode(errors="surrogateescape").splitlines():
+        word, _, value = line.partition(" ")
+        words[word.lower()].append(value)
+    try:
+        return _config(words)
+    except (ValueError, IndexError) as error:
+        hint = "does `ssh -G HOST` print the configuration of a host?"
+        raise StepFailed("ssh", "the answer of `ssh -G` cannot be read", hint) from error
+
+
+def _config(words: Mapping[str, list[str]]) -> SshConfig:
+    def one(word: str, default: str = "") -> str:
+        return words[word][0] if word in words else default
+
+    def one_or_none(word: str) -> str | None:
+        value = one(word, "none")
+        return None if value == "none" else value
+
+    def yes(word: str) -> bool:
+        return one(word) in ("yes", "true")
+
+    timeout = one_or_none("connecttimeout")
+    return SshConfig(
+        hostname=words["hostname"][0],
+        port=int(one("port", "22")),
+        user=one("user"),
+        address_family=one("addressfamily", "any"),
+        set_env=tuple(_assignment(value) for value in words["setenv"]),
+        send_env=tuple(words["sendenv"]),
+        request_tty=one("requesttty", "auto"),
+        session_type=one("sessiontype", "default"),
+        stdin_null=yes("stdinnull"),
+        escape_char=one("escapechar", "~"),
+        identity_files=tuple(words["identityfile"]),
+        certificate_files=tuple(words["certificatefile"]),
+        identity_agent=one("identityagent") or None,
+        identities_only=yes("identitiesonly"),
+        proxy_jump=one_or_none("proxyjump"),
+        proxy_command=one_or_none("proxycommand"),
+        host_key_alias=one_or_none("hostkeyalias"),
+        strict_host_key_checking=one("stricthostkeychecking", "ask"),
+        user_known_hosts=_paths(one("userknownhostsfile")),
+        global_known_hosts=_paths(one("globalknownhostsfile")),
+        known_hosts_command=one_or_none("knownhostscommand"),
+        hash_known_hosts=yes("hashknownhosts"),
+        connect_timeout_s=float(timeout) if timeout else None,
+    )
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+def _paths(text: str) -> tuple[str, ...]:
+    return tuple(path for path in PATH_GAP.split(text) if path not in ("", "none"))
+
+
+def check_usable(config: SshConfig, host: str) -> None:
+    """Refuse configurations under which ssh runs no command or reads no key.
+
+    Raises:
+      StepFailed: with the words to change.
+    """
+    if config.session_type != "default":
+        word, value, remedy = "SessionType", config.session_type, "default"
+    elif config.stdin_null:
+        word, value, remedy = "StdinNull", "yes", "no"
+    else:
+        return
+    raise StepFailed(
+        "ssh",
+        f"ssh's configuration for {host} says `{word} {value}`: ssh cannot start a session so",
+        f"give trioet a Host entry without it, or add `-o {word}={remedy}`",
+    )
+
+
+def environment_to_send(
+    config: SshConfig, environment: Mapping[bytes, bytes]
+) -> dict[bytes, bytes]:
+    """What SetEnv and SendEnv ask to be set for the session, out of ``os.environb``.
+
+    As with ssh, SetEnv wins, and patterns know ``*`` and ``?`` only.
+    """
+    patterns = [_pattern(text) for text in config.send_env]
+    sent = {
+        name: value
+        for name, value in environment.items()
+        if any(pattern.fullmatch(name.decode(errors="surrogateescape")) for pattern in patterns)
+    }
+    for name, value in config.set_env:
+        sent[_raw(name)] = _raw(value)
+    return sent
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(translate(text.replace("[", "[[]")))
+
+
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
