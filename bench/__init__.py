@@ -1,0 +1,1 @@
+"""How trioet compares with Eternal Terminal, ssh and mosh. Run it: `python -m bench`."""

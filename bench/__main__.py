@@ -1,0 +1,106 @@
+"""`python -m bench`: one table, trioet beside Eternal Terminal, ssh and mosh."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from bench import bulk, connect, echo, idle, interrupt, memory, outage, processes
+from bench.peers import PEERS
+from bench.place import enter_quiet_home
+from bench.rows import FULL, QUICK, Row
+from bench.run import machine_facts, measure, start_peers
+from bench.sshd import find_sshd
+from bench.table import Results, as_json, footnotes, markdown
+
+ROWS: Final = (
+    echo.ROW, bulk.ROW, interrupt.ROW, idle.ROW, memory.ROW, connect.ROW, outage.ROW, outage.RESET
+)  # fmt: skip
+
+
+def main() -> int:
+    """Measure, print the table on stdout; return the exit status."""
+    options = build_parser().parse_args()
+    if find_sshd() is None:
+        print("bench: no sshd here; install the OpenSSH server", file=sys.stderr)
+        return 1
+    enter_quiet_home()
+    processes.adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        titles, results, notes = _run(options)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        processes.end_all_descendants()
+    notes += footnotes(results)
+    print(markdown(results, titles) + "\n")
+    print(*(f"* {note}" for note in notes), sep="\n")
+    if options.json:
+        report = {"notes": notes, "rows": as_json(results)}
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    rows, peers = [row.name for row in ROWS], [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--only", type=_some_of(rows), default=[], metavar="ROW,…", help=f"of {', '.join(rows)}"
+    )
+    parser.add_argument(
+        "--peers", type=_some_of(peers), default=[], metavar="PEER,…", help=f"of {', '.join(peers)}"
+    )
+    parser.add_argument("--runs", type=int, metavar="N", help="rounds of every row")
+    parser.add_argument("--quick", action="store_true", help="only see whether everything works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> tuple[dict[str, str], list[Results], list[str]]:
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        peers, left_out = start_peers(options.peers, stack)
+        results = [
+            measure(row, peers, QUICK if options.quick else FULL, _rounds(options, row))
+            for row in rows
+        ]
+        notes = [*machine_facts(peers), f"took {time.monotonic() - begun:.0f} s", *left_out]
+    if options.quick:
+        notes.append("a quick run: it shows that things work, the figures mean little")
+    return {peer.name: peer.title for peer in peers}, results, notes
+
+
+def _rounds(options: argparse.Namespace, row: Row) -> int:
+    rounds: int = options.runs or (1 if options.quick else row.rounds)
+    return rounds
+
+
+def _some_of(names: list[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(names)}")
+        return chosen
+
+    return parse
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""What a session costs while nobody types."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from bench import processes
+from bench.peers import Peer
+from bench.rows import Line, Row, Sample, Scale
+from bench.session import open_session
+
+SETTLE_S: Final = 5.0
+
+
+def measure(peer: Peer, scale: Scale) -> Sample:
+    with open_session(peer) as terminal:
+        terminal.settle(SETTLE_S)
+        sides = {
+            "client": peer.client_processes(terminal.pid),
+            "server": peer.server_processes(),
+        }
+        before = {side: processes.wakeups(pids) for side, pids in sides.items()}
+        begun = time.perf_counter()
+        time.sleep(scale.idle_s)
+        took = time.perf_counter() - begun
+        after = {side: processes.wakeups(pids) for side, pids in sides.items()}
+    return {side: (after[side] - before[side]) / took for side in sides}
+
+
+ROW: Final = Row(
+    name="idle",
+    lines=(
+        Line(
+            "wake-ups per second, one idle session, client / server side",
+            ("client", "server"),
+            "< 0.5 / < 0.5",
+        ),
+    ),
+    measure=measure,
+    rounds=1,
+)
