@@ -199,7 +199,7 @@ class InvitationReader:
     def _search(self) -> None:
         marker = MARKER.search(self._output, max(0, self._searched - MARKER_LENGTH))
         failure = FAILURE.search(self._output, max(0, self._searched - 2 * MAX_LINE))
-        if failure and (marker is None or failure.start() < marker.start()):
+        if failure and (marker is None or failure.end() <= marker.start()):
             self._fail(failure)
         if (marker.start() if marker else len(self._output) - MARKER_LENGTH) > MAX_NOISE:
             what = f"{self._host} printed more than {MAX_NOISE} bytes and no invitation"
@@ -219,15 +219,16 @@ class InvitationReader:
         raise StepFailed(step or "terminal", f"{self._host}: {what or 'failed'}", hint)
 
     def _with_details(self, marker: re.Match[bytes]) -> Invitation | None:
-        rest = bytes(self._output[marker.end() : marker.end() + 2 * MAX_LINE])
-        follows = rest.partition(b"\n")[2]
+        rest = bytes(self._output[marker.end() : marker.end() + 2 * MAX_LINE + 2])
+        trailing, newline, follows = rest.partition(b"\n")
         line, complete, _ = follows.partition(b"\n")
+        if len(trailing) > MAX_LINE:
+            return _invitation(marker)
         if line.startswith(DETAILS):
             if len(line) > MAX_LINE:
-                raise PeerError(f"{self._host}: its details are longer than {MAX_LINE} bytes")
+                raise PeerError(f"the details from {self._host} are longer than {MAX_LINE} bytes")
             return _invitation(marker, line[len(DETAILS) :]) if complete else None
-        undecided = DETAILS.startswith(line) and not complete
-        if undecided and len(rest) < MAX_LINE:
+        if not newline or (DETAILS.startswith(line) and not complete):
             return None
         return _invitation(marker)
 

@@ -1,0 +1,366 @@
+"""The command line of `trioet connect`: ET's flags by their names, ssh's where ssh has one.
+
+Imports nothing slow: ssh is started right after this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NoReturn, TypeVar
+
+from trioet.bootstrap.host import parse_host
+from trioet.bootstrap.remote_command import remote_command
+from trioet.bootstrap.spawn import SshTarget
+from trioet.errors import UsageError
+
+DEFAULT_PORT: Final = 2022
+"""Where trioet and ET servers listen, unless they say otherwise."""
+
+DEFAULT_KEEPALIVE_S: Final = 5.0
+KEEPALIVE_RANGE_S: Final = (1.0, 5.0)
+"""A real etserver gives a client up that is silent for longer."""
+
+MACSERVER_TERMINAL: Final = "/usr/local/bin/etterminal"
+
+CONTROLS: Final = string.ascii_letters + "[\\]^_"
+"""What makes a control character after ``^``."""
+
+USAGE: Final = "trioet connect [options] [user@]host[:port] [-- COMMAND...]"
+
+EPILOG: Final = """\
+An IPv6 address may stand in brackets, and must if a port follows it. Everything else about
+the host comes from ssh's configuration: HostName, User, keys, jump hosts and the rest.
+
+While connected, after Enter: ~. disconnects, ~^Z suspends, ~? lists what there is.
+The exit status is that of the remote shell or COMMAND; 255 if trioet or ssh failed.
+"""
+
+
+class SshBackend(Enum):
+    """Who speaks ssh for us."""
+
+    OPENSSH = "openssh"
+    ASYNCSSH = "asyncssh"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectOptions:
+    """What the user asked for.
+
+    None means that it was not said: ``user`` comes from ssh's configuration then,
+    ``port`` from the invitation, ``escape`` from EscapeChar, and ``ssh_backend`` from
+    whether there is an ssh program.
+    """
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+    command: str | None = None
+    stays: bool = False
+    """With a command: leave the shell open after it (``--noexit``)."""
+
+    keepalive_s: float = DEFAULT_KEEPALIVE_S
+    kill_other_sessions: bool = False
+    has_terminal: bool = True
+    terminal_path: str | None = None
+    server_fifo: str | None = None
+    config_file: str | None = None
+    identity_files: tuple[str, ...] = ()
+    ssh_options: tuple[str, ...] = ()
+    verbose: int = 0
+    ssh_backend: SshBackend | None = None
+    escape: str | None = None
+
+    @property
+    def ssh_target(self) -> SshTarget:
+        """Whom ssh is to call, and how."""
+        return SshTarget(
+            self.host,
+            user=self.user,
+            config_file=self.config_file,
+            identity_files=self.identity_files,
+            options=self.ssh_options,
+            verbose=self.verbose,
+        )
+
+    @property
+    def remote_command(self) -> str:
+        """What ssh is to run there. ``parse`` has checked that it can be written."""
+        return remote_command(
+            terminal_path=self.terminal_path,
+            server_fifo=self.server_fifo,
+            kill_other_sessions=self.kill_other_sessions,
+        )
+
+
+def parse_escape(text: str) -> bytes | None:
+    """The escape character that ``--escape`` or ssh's EscapeChar means; None: there is none.
+
+    As with ssh: one character, ``^`` and a letter, or ``none``.
+
+    Raises:
+      UsageError: it is none of these.
+    """
+    if text == "none":
+        return None
+    if len(text) == 1 and text.isascii():
+        return text.encode()
+    if len(text) == 2 and text[0] == "^" and text[1] in CONTROLS:
+        return bytes([ord(text[1]) & 0x1F])
+    raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
+
+
+T = TypeVar("T", str, int)
+
+
+class _Once(argparse.Action):
+    """An option that takes a value, and that nobody can mean twice."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise UsageError(f"{'/'.join(self.option_strings)} is given twice")
+        setattr(namespace, self.dest, values)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n        usage: {self.usage}")
+
+
+def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define every option of `trioet connect`, and the host."""
+    parser.add_argument("host", metavar="[user@]host[:port]", help="as ssh knows it")
+    _add_session_arguments(parser.add_argument_group("session"))
+    _add_server_arguments(parser.add_argument_group("the other end"))
+    _add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
+
+
+def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        *("-c", "--command"),
+        action=_Once,
+        help="run COMMAND instead of a shell; the same as `-- COMMAND`",
+    )
+    group.add_argument(
+        *("-e", "--noexit"),
+        action="store_true",
+        help="type the command into a shell, and stay in it",
+    )
+    group.add_argument(
+        *("-N", "--no-terminal"),
+        action="store_true",
+        help="no terminal: hold the connection, show nothing",
+    )
+    group.add_argument(
+        *("-k", "--keepalive"),
+        action=_Once,
+        metavar="S",
+        type=_keepalive,
+        help="seconds between signs of life, 1 to 5 (default: 5)",
+    )
+    group.add_argument(
+        "--escape",
+        action=_Once,
+        metavar="C",
+        type=_escape,
+        help="escape character, ^ and a letter, or `none` (default: ssh's EscapeChar, ~)",
+    )
+    group.add_argument(
+        *("-x", "--kill-other-sessions"),
+        action="store_true",
+        help="end all other sessions of this user there first",
+    )
+
+
+def _add_server_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        *("-p", "--port"),
+        action=_Once,
+        metavar="N",
+        type=_port,
+        help=f"port of the trioet or ET server (default: what it says, else {DEFAULT_PORT}); "
+        "that of sshd is ssh's business: -o Port=N",
+    )
+    group.add_argument(
+        "--terminal-path",
+        action=_Once,
+        metavar="P",
+        help="trioet or etterminal there (default: found on PATH)",
+    )
+    group.add_argument(
+        "--macserver",
+        action="store_true",
+        help=f"the same as --terminal-path {MACSERVER_TERMINAL}",
+    )
+    group.add_argument(
+        "--serverfifo",
+        action=_Once,
+        metavar="P",
+        help="socket of the server there (default: the usual one)",
+    )
+
+
+def _add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        *("-u", "--username", "-l"),
+        action=_Once,
+        metavar="U",
+        help="log in as U",
+    )
+    group.add_argument(
+        *("-F",),
+        action=_Once,
+        dest="config_file",
+        metavar="FILE",
+        help="ssh's configuration file",
+    )
+    group.add_argument(
+        *("-i",),
+        action="append",
+        dest="identity_files",
+        metavar="FILE",
+        default=[],
+        help="a private key; may be repeated",
+    )
+    group.add_argument(
+        *("-o", "--ssh-option"),
+        action="append",
+        dest="ssh_options",
+        metavar="OPTION",
+        default=[],
+        help="a line of ssh's configuration, as Word=value; may be repeated",
+    )
+    group.add_argument(
+        "-v",
+        action="count",
+        dest="verbose",
+        default=0,
+        help="have ssh tell what it does; more with -vv, -vvv",
+    )
+    group.add_argument(
+        "--ssh-backend",
+        action=_Once,
+        type=_ssh_backend,
+        metavar="{openssh,asyncssh}",
+        help="your own ssh program (the default where there is one), or a built-in one",
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `trioet connect`; its errors are raised as UsageError."""
+    parser = _Parser(
+        prog="trioet connect",
+        usage=USAGE,
+        description="Open a session that survives the loss of the network.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_connect_arguments(parser)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> ConnectOptions:
+    """Read the command line after `trioet connect`.
+
+    Raises:
+      UsageError: it makes no sense; says why.
+      SystemExit: it asks for help, which is printed.
+    """
+    words = list(argv)
+    # By ourselves: what argparse makes of `--` differs between Python versions.
+    end = words.index("--") if "--" in words else len(words)
+    namespace, unknown = build_parser().parse_known_args(words[:end])
+    if unknown:
+        if unknown[0].startswith("-") and len(unknown[0]) > 1:
+            raise UsageError(f"no such option: {unknown[0]} (`trioet connect --help` lists them)")
+        raise UsageError(f"write `--` before a command: {namespace.host} -- {' '.join(unknown)}")
+    options = _options(namespace, words[end + 1 :])
+    _ = options.remote_command  # raises what is wrong with its paths
+    return options
+
+
+def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptions:
+    host = parse_host(given.host)
+    command = _command(given, after_dashes)
+    if given.macserver and given.terminal_path:
+        raise UsageError("--macserver and --terminal-path both say where the terminal is")
+    return ConnectOptions(
+        host=host.host,
+        user=_agreed(host.user, given.username, "user", "-u/-l"),
+        port=_agreed(host.port, given.port, "port", "-p"),
+        command=command,
+        stays=given.noexit,
+        keepalive_s=DEFAULT_KEEPALIVE_S if given.keepalive is None else given.keepalive,
+        kill_other_sessions=given.kill_other_sessions,
+        has_terminal=not given.no_terminal,
+        terminal_path=MACSERVER_TERMINAL if given.macserver else given.terminal_path,
+        server_fifo=given.serverfifo,
+        config_file=given.config_file,
+        identity_files=tuple(given.identity_files),
+        ssh_options=tuple(given.ssh_options),
+        verbose=given.verbose,
+        ssh_backend=given.ssh_backend,
+        escape=given.escape,
+    )
+
+
+def _command(given: argparse.Namespace, after_dashes: list[str]) -> str | None:
+    if given.command is not None and after_dashes:
+        raise UsageError("a command is given twice: by -c, and after `--`")
+    command: str | None = given.command
+    if after_dashes:
+        command = " ".join(after_dashes)  # as ssh does: the far shell splits it again
+    if command is not None and not command.strip():
+        raise UsageError("the command is empty")
+    if command is None and given.noexit:
+        raise UsageError("-e/--noexit needs a command, to stay after it")
+    if command is not None and given.no_terminal:
+        raise UsageError("-N/--no-terminal runs no command")
+    return command
+
+
+def _agreed(in_host: T | None, by_option: T | None, what: str, option: str) -> T | None:
+    if in_host is not None and by_option is not None and in_host != by_option:
+        raise UsageError(f"two {what}s: {in_host} in the host, {by_option} by {option}")
+    return in_host if in_host is not None else by_option
+
+
+def _keepalive(text: str) -> float:
+    least, most = KEEPALIVE_RANGE_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not least <= seconds <= most:
+        raise argparse.ArgumentTypeError(f"{text!r}: from {least:g} to {most:g} seconds")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; ports go from 1 to 65535")
+    return int(text)
+
+
+def _escape(text: str) -> str:
+    parse_escape(text)
+    return text
+
+
+def _ssh_backend(text: str) -> SshBackend:
+    try:
+        return SshBackend(text)
+    except ValueError:
+        names = " and ".join(backend.value for backend in SshBackend)
+        raise argparse.ArgumentTypeError(f"{text!r}: there are {names}") from None
