@@ -77,11 +77,12 @@ class Liveness:
         if self._attached_at is None:
             self._attached_at = now
         heard = now if self._link.reading_paused else self.silent_since
-        if self._probed_at is not None and heard > self._probed_at:
+        if self._probed_at is not None and heard >= self._probed_at:
             self._probed_at, self._suspected = None, False
-        if self._unanswered_since is not None and heard > self._unanswered_since:
+        if self._unanswered_since is not None and heard >= self._unanswered_since:
             self._unanswered_since = None
-        if now >= heard + 2 * self._interval:
+        dead_at = heard + 2 * self._interval
+        if now >= dead_at:
             self._link.drop_proven_line()
             return math.inf
         if self._probed_at is None:
@@ -94,11 +95,11 @@ class Liveness:
         assert self._probed_at is not None
         suspect_at = self._probed_at + max(ANSWER_PATIENCE_S, 3 * self._link.round_trip)
         if now < suspect_at:
-            return suspect_at
+            return min(suspect_at, dead_at)
         if not self._suspected:
             self._suspected = True
             self._on_suspicion()
-        return heard + 2 * self._interval
+        return dead_at
 
     def _probe(self) -> None:
         self._probed_at = trio.current_time()

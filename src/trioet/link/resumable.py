@@ -177,7 +177,7 @@ class ResumableLink:
     def send_keepalive(self) -> None:
         """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
         self._bytes_since_ack = 0
-        if self._pinged is None:
+        if self._pinged is None and self._attachments:
             self._pinged = trio.current_time()
         self.send(PacketType.KEEP_ALIVE, encode_count(self._dealt_with))
 
@@ -430,6 +430,7 @@ class ResumableLink:
         if len(provisional) >= MAX_PROVISIONAL:
             provisional[0].line.close()
         self._attachments.append(attachment)
+        self._pinged = None
         self._room.unpark_all()
         self.on_change()
 

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import trio
+from lines import Cable
+from pairs import DATA, ID, Pair
+from trio.testing import MockClock
+
+from trioet.errors import SessionLost, TrioetError
+from trioet.link.line import Line
+from trioet.link.reconnect import (
+    DIAL_DEADLINE_S,
+    PAUSE_ALONE_S,
+    PAUSE_AT_KEYBOARD_S,
+    CannotConnect,
+    Reconnector,
+    explain,
+)
+from trioet.wire.handshake import connect_response_frame
+from trioet.wire.messages import ConnectResponse, ConnectStatus
+
+
+class Network:
+    """Dials: reaches the server, refuses, or swallows, as told; notes when it was asked."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.cables: list[Cable] = []
+        self.asked: list[float] = []
+        self.dial_now: Callable[[], Awaitable[Line]] = self.reach
+        self.reconnector = Reconnector(pair.client, ID, self._dial, jitter=random.Random(7))
+        pair.client.on_change = self.reconnector.line_changed
+        self.error: TrioetError | None = None
+
+    async def _dial(self) -> Line:
+        self.asked.append(trio.current_time())
+        return await self.dial_now()
+
+    async def reach(self) -> Line:
+        cable = Cable()
+        self.cables.append(cable)
+        self.pair.nursery.start_soon(self.pair.run_server, cable.server)
+        return cable.client
+
+    async def refuse(self) -> Line:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    async def swallow(self) -> Line:
+        await trio.sleep_forever()
+
+    def answer(self, status: ConnectStatus) -> Callable[[], Awaitable[Line]]:
+        async def dial() -> Line:
+            cable = Cable()
+            cable.server.try_send(connect_response_frame(ConnectResponse(status, b"no")))
+            return cable.client
+
+        return dial
+
+    async def run(self) -> None:
+        try:
+            await self.reconnector.run()
+        except* TrioetError as group:
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            assert isinstance(error, TrioetError)
+            self.error = error
+
+    def lose(self, how: Callable[[], Awaitable[Line]]) -> None:
+        self.asked.clear()
+        self.dial_now = how
+        self.cables[-1].cut()
+
+
+@pytest.fixture
+async def network(autojump_clock: MockClock) -> AsyncIterator[Network]:
+    async with trio.open_nursery() as nursery:
+        yield Network(Pair(nursery))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def connected(network: Network) -> Network:
+    network.pair.nursery.start_soon(network.run)
+    network.pair.client.send(DATA, b"hello")
+    await trio.sleep(1)
+    assert network.pair.client.attached
+    return network
+
+
+async def test_a_lost_line_is_replaced_at_once(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    lost = trio.current_time()
+    connected.lose(connected.reach)
+    await trio.sleep(0.01)
+    assert connected.asked == [lost]
+    assert connected.pair.client.attached
+
+
+async def test_while_the_user_waits_pauses_grow_to_a_second(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.refuse)
+    for _ in range(40):
+        connected.reconnector._typed_at = trio.current_time()
+        await trio.sleep(0.5)
+    pauses = [b - a for a, b in zip(connected.asked, connected.asked[1:], strict=False)]
+    assert pauses[0] < 0.2
+    assert max(pauses) <= 1.25 * PAUSE_AT_KEYBOARD_S
+    assert min(pauses[-5:]) >= 0.75 * PAUSE_AT_KEYBOARD_S
+
+
+async def test_nobody_at_the_keyboard_makes_them_longer(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(100)
+    connected.lose(connected.refuse)
+    await trio.sleep(600)
+    pauses = [b - a for a, b in zip(connected.asked, connected.asked[1:], strict=False)]
+    assert 0.75 * PAUSE_ALONE_S <= pauses[-1] <= 1.25 * PAUSE_ALONE_S
+
+
+@pytest.mark.parametrize("waker", ["typed", "wake"])
+async def test_a_key_or_a_new_network_ends_the_pause(
+    connected: Network, waker: str, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(100)
+    connected.lose(connected.refuse)
+    await trio.sleep(300)
+    connected.dial_now = connected.reach
+    getattr(connected.reconnector, waker)()
+    await trio.sleep(0.2)
+    assert connected.pair.client.attached
+
+
+async def test_an_attempt_in_a_black_hole_is_not_waited_for(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.swallow)
+    await trio.sleep(5)
+    assert len(connected.asked) >= 4
+    connected.dial_now = connected.reach
+    await trio.sleep(2 * PAUSE_AT_KEYBOARD_S)
+    assert connected.pair.client.attached
+
+
+async def test_a_slow_dial_is_given_its_time(connected: Network, autojump_clock: MockClock) -> None:
+    async def slow() -> Line:
+        await trio.sleep(2.5)
+        return await connected.reach()
+
+    connected.lose(slow)
+    await trio.sleep(3)
+    assert connected.pair.client.attached
+
+
+async def test_a_dial_that_never_ends_is_given_up(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.swallow)
+    await trio.sleep(4 * DIAL_DEADLINE_S)
+    assert connected.reconnector.reason in ("connection timed out", "closed on this side", "cut")
+    assert len(connected.reconnector._attempts) <= 5
+
+
+async def test_beside_a_suspect_line_another_is_tried(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.cables[-1].stall()
+    connected.reconnector.suspect()
+    await trio.sleep(0.1)
+    assert len(connected.cables) == 2
+    assert len(connected.pair.client.lines) == 1
+
+    connected.pair.client.send(DATA, b"over the new one")
+    await trio.sleep(0.1)
+    assert connected.pair.at_server.payloads == [b"hello", b"over the new one"]
+
+
+async def test_a_suspect_line_that_speaks_again_is_kept(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.dial_now = connected.swallow
+    connected.cables[-1].stall()
+    connected.reconnector.suspect()
+    await trio.sleep(2)
+    connected.cables[-1].stall(False)
+    connected.pair.client.send_keepalive()
+    await trio.sleep(0.1)
+    connected.reconnector.line_changed()
+    await trio.sleep(0.1)
+
+    asked = len(connected.asked)
+    await trio.sleep(60)
+    assert len(connected.asked) == asked
+    assert connected.pair.client.attached
+
+
+async def test_one_invalid_key_does_not_end_a_session_that_just_worked(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.answer(ConnectStatus.INVALID_KEY))
+    await trio.sleep(0.06)
+    connected.dial_now = connected.reach
+    await trio.sleep(1)
+    assert connected.error is None
+    assert connected.pair.client.attached
+
+
+async def test_a_session_that_is_repeatedly_unknown_is_lost(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.answer(ConnectStatus.INVALID_KEY))
+    await trio.sleep(1)
+    assert isinstance(connected.error, SessionLost)
+
+
+async def test_a_forged_invalid_key_beside_a_live_line_is_not_believed(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.dial_now = connected.answer(ConnectStatus.INVALID_KEY)
+    connected.reconnector.suspect()
+    await trio.sleep(3)
+    assert connected.error is None
+    assert connected.pair.client.attached
+
+
+async def test_another_version_is_told_at_once(network: Network, autojump_clock: MockClock) -> None:
+    network.dial_now = network.answer(ConnectStatus.MISMATCHED_PROTOCOL)
+    await network.run()
+    assert str(network.error) == "no"
+
+
+async def test_the_first_connection_fails_at_once(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.dial_now = network.refuse
+    await network.run()
+    assert isinstance(network.error, CannotConnect)
+    assert str(network.error) == "connection refused"
+    assert len(network.asked) == 1
+
+
+async def test_a_session_unknown_from_the_start_is_told_at_once(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    await network.run()
+    assert str(network.error) == "no"
+
+
+async def test_cancelling_closes_all_lines(network: Network, autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(network.run)
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert network.cables[0].client.closed
+    assert not network.pair.client.attached
+
+
+def test_causes_are_dug_out_of_a_raced_connection() -> None:
+    raced = OSError("all attempts to connect failed")
+    raced.__cause__ = ExceptionGroup("", [OSError(113, "No route"), OSError(111, "Refused")])
+    assert explain(raced) == "refused"
+    assert explain(OSError("odd")) == "odd"
