@@ -69,6 +69,7 @@ class Wish:
     exec: Exec = field(default_factory=Exec)
     typed: bytes = b""
     escape: bytes | None = b"~"
+    has_terminal: bool = True
 
 
 class Client:
@@ -102,7 +103,9 @@ class Client:
             return
         match packet.type:
             case PacketType.TERMINAL_BUFFER:
-                self._screen += decode_terminal_buffer(packet.payload)
+                output = decode_terminal_buffer(packet.payload)
+                if self._wish.has_terminal:
+                    self._screen += output
             case PacketType.STDERR:
                 self._write_error(decode_terminal_buffer(packet.payload))
             case PacketType.SESSION_OVER:
@@ -136,7 +139,7 @@ class Client:
         self.link.peer_acknowledges |= "acks" in self._accepted
         if response.error:
             text = response.error.decode(errors="replace")
-            self._fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
+            self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
         self._welcomed.set()
 
     # The session's life
@@ -175,19 +178,28 @@ class Client:
             await self._welcomed.wait()
         if patience.cancelled_caught:
             what = f"{self._wish.host} did not answer within {RESPONSE_DEADLINE_S:g} s"
-            self._fail(StepFailed("session", what, "is it really a trioet or ET server?"))
+            self.fail(StepFailed("session", what, "is it really a trioet or ET server?"))
             return
         if self._failure is not None:
             return
         assert self._accepted is not None
-        if "exec" not in self._accepted and self._wish.typed:
+        if self._wish.typed and not self._runs_command():
             self._type(self._wish.typed)
-        nursery.start_soon(self._read_keys)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._network_changed)
+        if not self._wish.has_terminal:
+            self._console.notice(
+                f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
+            )
+            return
+        nursery.start_soon(self._read_keys)
         if self._wish.exec.pty:
             nursery.start_soon(watch_window_size, self._console, self._window_changed)
             nursery.start_soon(self._watch_silence)
+
+    def _runs_command(self) -> bool:
+        """True when the server runs our command itself, and tells its exit status."""
+        return "exec" in (self._accepted or ()) and self._wish.exec.command is not None
 
     async def _keep_connected(self) -> None:
         try:
@@ -205,9 +217,10 @@ class Client:
             self._over = SessionOver(status=0)
             self._finished.set()
             return
-        self._fail(error)
+        self.fail(error)
 
-    def _fail(self, error: TrioetError) -> None:
+    def fail(self, error: TrioetError) -> None:
+        """End the session here, with an error for the user."""
         self._failure = self._failure or error
         self._finished.set()
 
@@ -251,7 +264,7 @@ class Client:
     def _command(self, command: EscapeCommand) -> None:
         match command:
             case EscapeCommand.DISCONNECT:
-                self._fail(StepFailed("session", f"disconnected from {self._wish.host}"))
+                self.fail(StepFailed("session", f"disconnected from {self._wish.host}"))
             case EscapeCommand.HELP:
                 self._console.notice(HELP_TEXT)
             case EscapeCommand.SUSPEND:

@@ -1,0 +1,166 @@
+"""The half of `trioet connect` that needs Trio: from ssh's answer to the exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import trio
+
+from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
+from trioet.bootstrap.spawn import RunningSsh
+from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
+from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
+from trioet.client.app import Client, Wish
+from trioet.client.console import Console, open_console
+from trioet.errors import SessionLost, StepFailed, TrioetError
+from trioet.link.dial import dial
+from trioet.link.reconnect import CannotConnect
+from trioet.link.resumable import Refused
+from trioet.wire.messages import ConnectStatus, Exec
+
+
+def connect_by_openssh(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+    """Take over a started ssh and `ssh -G`; return the session's exit status."""
+    return trio.run(_connect, options, ssh, config)
+
+
+def connect_by_asyncssh(options: ConnectOptions, line: bytes) -> int:
+    """Do without an ssh program; return the session's exit status."""
+    return trio.run(_connect_without_ssh, options, line)
+
+
+async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+    async with trio.open_nursery() as nursery:
+        try:
+            resolved = await read_ssh_config(config)
+            check_usable(resolved, options.host)
+            invitation = await read_invitation(ssh)
+            # ssh has served; its end is awaited beside the session.
+            nursery.start_soon(finish, ssh)
+            status = await run_session(options, resolved, invitation)
+        except TrioetError as error:
+            failure: TrioetError | None = error
+        else:
+            failure = None
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return status
+
+
+async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
+    from trioet.bootstrap import asyncssh_bridge
+
+    target = options.ssh_target
+    resolved = await asyncssh_bridge.fetch_ssh_config(target)
+    invitation = await asyncssh_bridge.run(target, options.remote_command, line)
+    return await run_session(options, resolved, invitation)
+
+
+async def run_session(options: ConnectOptions, config: SshConfig, invitation: Invitation) -> int:
+    """Connect to where the invitation leads and run the session; return its exit status.
+
+    Raises:
+      StepFailed: no session could be had; says which step failed and what to do.
+      SessionLost: there was one, and the server no longer knows it.
+    """
+    port = options.port or invitation.port or DEFAULT_PORT
+    with open_console(raw=options.has_terminal) as console:
+        escape = parse_escape(options.escape or config.escape_char)
+        wish = Wish(
+            client_id=invitation.client_id.encode(),
+            passkey=invitation.passkey.encode(),
+            host=options.host,
+            dial=lambda: dial(config.hostname, port),
+            environment=environment_to_send(config, os.environb),
+            keepalive_s=options.keepalive_s,
+            exec=_exec(options, config, console),
+            typed=_typed(options),
+            escape=escape,
+            has_terminal=options.has_terminal,
+        )
+        client = Client(wish, console, _write_error)
+        try:
+            status = await _run_until_signal(client)
+        except (CannotConnect, Refused) as error:
+            raise _explained(error, options, config, port) from error
+        except SessionLost as error:
+            hint = "it was restarted, or the session was ended there"
+            raise StepFailed("session", f"{options.host}: {error}", hint) from error
+        if console.is_tty_out and wish.exec.pty:
+            console.notice("[trioet: session ended]")
+    return status
+
+
+async def _run_until_signal(client: Client) -> int:
+    status = 0
+
+    async def end_on_signal() -> None:
+        signals_of_the_end = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+        with trio.open_signal_receiver(*signals_of_the_end) as signals:
+            async for number in signals:
+                client.fail(StepFailed("session", f"ended by {signal.Signals(number).name}"))
+
+    failure: TrioetError | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(end_on_signal)
+        try:
+            status = await client.run()
+        except TrioetError as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return status
+
+
+def _exec(options: ConnectOptions, config: SshConfig, console: Console) -> Exec:
+    """What to run, and whether on a terminal: as ssh decides it, RequestTTY included."""
+    runs_command = options.command is not None and not options.stays
+    on_terminal = console.is_tty_in and (console.is_tty_out or not runs_command)
+    match config.request_tty:
+        case "no" | "false":
+            on_terminal = False
+        case "yes" | "true":
+            on_terminal = console.is_tty_in
+        case "force":
+            on_terminal = True
+    if options.stays or not options.has_terminal:
+        on_terminal = True
+    command = os.fsencode(options.command) if runs_command and options.command else None
+    return Exec(command, on_terminal)
+
+
+def _typed(options: ConnectOptions) -> bytes:
+    """What ET types into the shell for ``-c`` (specification 2.6)."""
+    if options.command is None:
+        return b""
+    return os.fsencode(options.command) + (b"\n" if options.stays else b"; exit\n")
+
+
+def _explained(
+    error: CannotConnect | Refused, options: ConnectOptions, config: SshConfig, port: int
+) -> StepFailed:
+    where = f"{config.hostname} port {port}"
+    if isinstance(error, CannotConnect):
+        return StepFailed(
+            "connect",
+            f"ssh works, but {where} cannot be reached from here: {error}",
+            f"open port {port} in the firewalls between here and there, or name another with -p",
+        )
+    if error.status is ConnectStatus.INVALID_KEY:
+        return StepFailed(
+            "session",
+            f"the server at {where} does not know the session that was just opened",
+            "another server may listen there than the one the session registered with; see -p "
+            "and --serverfifo",
+        )
+    return StepFailed("session", f"{where}: {error}", "install the same protocol version on both")
+
+
+def _write_error(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()
