@@ -21,7 +21,7 @@ from trioet.client.wakers import watch_network, watch_resume
 from trioet.errors import LocalError, PacketError, SessionLost, StepFailed, TrioetError
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
-from trioet.link.reconnect import CannotConnect, Reconnector
+from trioet.link.reconnect import NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.wire.messages import (
     Exec,
@@ -317,9 +317,11 @@ class Client:
         if not self._console.is_tty_out:
             return
         silence = trio.current_time() - self._heard_at()
+        reason = self.reconnector.reason
+        why = f" ({reason})" if reason != NO_REPLY else ""
         text = (
-            f"trioet: no reply from {self._wish.host} for {silence:.0f} s "
-            f"({self.reconnector.reason}); typing is kept, Enter ~. disconnects"
+            f"trioet: no reply from {self._wish.host} for {silence:.0f} s{why}; "
+            "typing is kept, Enter ~. disconnects"
         )
         rows, columns = self._size[:2]
         shown = self._status.show(text, rows, columns, self._modes.alternate_screen)

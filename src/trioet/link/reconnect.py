@@ -35,6 +35,8 @@ a lost SYN after 1, 3 and 7 s, a new attempt sends one now."""
 MAX_SHAKING: Final = 2
 """Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
 
+NO_REPLY: Final = "no reply"
+
 RECHECKS: Final = 2
 """INVALID_KEY ends a session that just worked only when it is said this often again."""
 
@@ -94,7 +96,7 @@ class Reconnector:
         if self._link.lines:
             self._suspect = self._link.lines[-1]
             self._suspected_at = trio.current_time()
-            self.reason = "no reply"
+            self.reason = NO_REPLY
             self._begin()
 
     def wake(self) -> None:

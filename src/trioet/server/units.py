@@ -1,0 +1,107 @@
+"""The systemd units that `trioet serve --print-unit` writes.
+
+The router needs no privilege at all: port 2022 is free for everyone, the kernel tells who
+registers, and it passes connections on without looking into them. So the system's unit
+runs it as a user of its own with nothing allowed; shells are children of keepers, not of
+it, and none of this confines them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Final
+
+SYSTEM_UNIT: Final = """\
+# For all users: save as /etc/systemd/system/trioet.service, then
+#   systemctl daemon-reload && systemctl enable --now trioet
+# The program must be where any user can read it: not in a home.
+[Unit]
+Description=trioet, remote shells that survive the network
+After=network.target
+
+[Service]
+Type=notify
+ExecStart={program} serve --socket /run/trioet/router.sock
+ExecReload=kill -HUP $MAINPID
+Restart=on-failure
+KillMode=process
+DynamicUser=yes
+RuntimeDirectory=trioet
+RuntimeDirectoryMode=0755
+CapabilityBoundingSet=
+AmbientCapabilities=
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProcSubset=pid
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+UMask=0022
+LimitNOFILE=65536
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+USER_UNIT: Final = """\
+# For one user: save as ~/.config/systemd/user/trioet.service, then
+#   systemctl --user daemon-reload && systemctl --user enable --now trioet
+#   loginctl enable-linger    # so that it outlives your logins
+[Unit]
+Description=trioet, remote shells that survive the network
+
+[Service]
+Type=notify
+ExecStart={program} serve
+ExecReload=kill -HUP $MAINPID
+Restart=on-failure
+KillMode=process
+NoNewPrivileges=yes
+LimitNOFILE=65536
+
+[Install]
+WantedBy=default.target
+"""
+
+SOCKET_UNIT: Final = """\
+# To start on the first connection: save beside trioet.service as trioet.socket, then
+#   systemctl daemon-reload && systemctl enable --now trioet.socket
+# Clients that come while the service restarts wait here and are not refused.
+[Unit]
+Description=trioet's port
+
+[Socket]
+ListenStream=2022
+NoDelay=yes
+Backlog=256
+
+[Install]
+WantedBy=sockets.target
+"""
+
+UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT, "socket": SOCKET_UNIT}
+
+
+def print_unit(kind: str) -> str:
+    """Return the unit of that kind, naming this installation's own program."""
+    program = shutil.which(sys.argv[0]) or os.path.join(os.path.dirname(sys.executable), "trioet")
+    return UNITS[kind].format(program=os.path.abspath(program))
