@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import trio
-from lines import Cable
 from trio.testing import wait_all_tasks_blocked
 
+from lines import Cable
 from trioet.errors import PacketError, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role

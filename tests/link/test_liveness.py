@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from lines import Cable
-from pairs import DATA, Pair
 from trio.testing import MockClock
 
+from lines import Cable
+from pairs import DATA, Pair
 from trioet.link.liveness import ANSWER_PATIENCE_S, Liveness
 
 INTERVAL_S = 5.0

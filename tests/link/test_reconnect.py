@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
-from lines import Cable
-from pairs import DATA, ID, Pair
 from trio.testing import MockClock
 
+from lines import Cable
+from pairs import DATA, ID, Pair
 from trioet.errors import SessionLost, TrioetError
 from trioet.link.line import Line
 from trioet.link.reconnect import (

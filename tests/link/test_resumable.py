@@ -7,10 +7,10 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lines import Cable
-from pairs import DATA, ID, KEY, Inbox, Pair
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from lines import Cable
+from pairs import DATA, ID, KEY, Inbox, Pair
 from trioet.link.resumable import (
     ACK_EVERY,
     HANDSHAKE_DEADLINE_S,

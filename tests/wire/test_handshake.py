@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,9 +193,7 @@ def test_long_entries_have_long_lengths() -> None:
 @given(st.sampled_from(list(State)), st.binary(max_size=60), st.sampled_from(list(ConnectStatus)))
 def test_any_bytes_are_read_or_refused(state: State, data: bytes, status: ConnectStatus) -> None:
     side = Handshake(state)
-    try:
+    with suppress(PeerError):
         side.feed(data)
         if side.state is State.VERDICT:
             side.decide(status)
-    except PeerError as error:
-        assert str(error)

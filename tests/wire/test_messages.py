@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -139,7 +140,5 @@ DECODERS: list[Callable[[bytes], object]] = [
 
 @given(st.sampled_from(DECODERS), st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(decode: Callable[[bytes], object], data: bytes) -> None:
-    try:
+    with suppress(MessageError):
         decode(data)
-    except MessageError as error:
-        assert str(error)

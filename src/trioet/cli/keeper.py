@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.set_inheritable(options.listen_fd, False)
     trio.run(_serve, socket.socket(fileno=options.listen_fd))
     return 0
 
