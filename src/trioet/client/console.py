@@ -31,8 +31,9 @@ DEFAULT_SIZE: Final[Size] = (24, 80, 0, 0)
 class Console:
     """Where keys come from and output goes. Made by :func:`open_console`."""
 
-    def __init__(self, source: _End, sink: _End) -> None:
+    def __init__(self, source: _End, sink: _End, reserved_rows: int = 0) -> None:
         self._source = source
+        self._reserved_rows = reserved_rows
         self._sink = sink
         self._cooked = termios.tcgetattr(source.descriptor) if source.is_tty else None
         self._raw = False
@@ -54,7 +55,7 @@ class Console:
                 packed = fcntl.ioctl(end.descriptor, termios.TIOCGWINSZ, bytes(8))
                 rows, columns, across, down = struct.unpack("HHHH", packed)
                 if rows and columns:
-                    return rows, columns, across, down
+                    return max(1, rows - self._reserved_rows), columns, across, down
         return DEFAULT_SIZE
 
     async def read(self, max_bytes: int = 65536) -> bytes:
@@ -169,11 +170,16 @@ class _End:
 
 
 @contextmanager
-def open_console(stdin: int = 0, stdout: int = 1, *, raw: bool = True) -> Iterator[Console]:
-    """Take the terminal over, raw if keys come from one; give it back whatever happens."""
+def open_console(
+    stdin: int = 0, stdout: int = 1, *, raw: bool = True, reserved_rows: int = 0
+) -> Iterator[Console]:
+    """Take the terminal over, raw if keys come from one; give it back whatever happens.
+
+    ``reserved_rows`` at the foot of the window are not counted in its size.
+    """
     source = _End(stdin, writing=False)
     sink = _End(stdout, writing=True)
-    console = Console(source, sink)
+    console = Console(source, sink, reserved_rows)
     try:
         if raw:
             console.enter_raw()

@@ -1,0 +1,65 @@
+"""A network that fails: a relay that resets its connections when told to."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import trio
+
+CHUNK = 64 * 1024
+
+
+class Cutter:
+    """Relay connections to one port of this machine, and cut them."""
+
+    def __init__(self, port: int) -> None:
+        self.cuts = 0
+        self.bytes_relayed = 0
+        self._port = port
+        self._open: set[trio.SocketStream] = set()
+
+    async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen on a free port of 127.0.0.1 until cancelled; ``started`` gives it."""
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        task_status.started(listener.socket.getsockname()[1])
+        await trio.serve_listeners(self._relay, [listener])
+
+    async def cut_every(self, seconds: float) -> None:
+        """Cut all connections again and again, until cancelled."""
+        while True:
+            await trio.sleep(seconds)
+            self.cut()
+
+    def cut(self) -> None:
+        """Reset every connection, both ends: what is under way is lost."""
+        if not self._open:
+            return
+        self.cuts += 1
+        for stream in self._open:
+            # Lingering for zero seconds makes the close a reset (socket(7)).
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.socket.close()
+        self._open.clear()
+
+    async def _relay(self, near: trio.SocketStream) -> None:
+        try:
+            far = await trio.open_tcp_stream("127.0.0.1", self._port)
+        except OSError:
+            return
+        self._open |= {near, far}
+        async with far, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, near, far, nursery.cancel_scope)
+            nursery.start_soon(self._pump, far, near, nursery.cancel_scope)
+        self._open -= {near, far}
+
+    async def _pump(
+        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope
+    ) -> None:
+        try:
+            async for data in source:
+                await sink.send_all(data)
+                self.bytes_relayed += len(data)
+            await sink.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            both.cancel()

@@ -1,0 +1,114 @@
+"""Everything that a session needs, on one machine and without root: the demo's stage.
+
+An embedded ssh server, a router, a keeper, and between client and router a network that
+is cut. All of it is the real thing; only the host at the other end is this one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from trioet.bootstrap import asyncssh_bridge
+from trioet.bootstrap.asyncssh_server import generate_key, serve_embedded_ssh
+from trioet.bootstrap.invitation import Invitation, bootstrap_line, new_credentials
+from trioet.bootstrap.remote_command import remote_command
+from trioet.bootstrap.spawn import SshTarget
+from trioet.demo.cutter import Cutter
+from trioet.server.local import bind_local
+from trioet.server.places import keeper_socket, router_socket_to_serve, runtime_dir
+from trioet.server.router import Router
+
+HOST = "demo"
+REPLAY_MEMORY = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is set up: where ssh leads, and the network that fails."""
+
+    ssh: SshTarget
+    cutter: Cutter
+    port: int
+
+    async def invite(self) -> Invitation:
+        """Have a session opened, by ssh, as `trioet connect` does."""
+        line = bootstrap_line(new_credentials(), os.environ.get("TERM", ""))
+        return await asyncssh_bridge.run(self.ssh, remote_command(), line)
+
+
+@asynccontextmanager
+async def open_stage() -> AsyncIterator[Stage]:
+    """Set everything up, and take it all down again, files and processes included."""
+    directory = tempfile.mkdtemp(prefix="demo-", dir=runtime_dir())
+    previous = os.environ.get("TRIOET_RUNTIME_DIR")
+    os.environ["TRIOET_RUNTIME_DIR"] = directory
+    try:
+        with bind_keeper() as keeper:
+            async with trio.open_nursery() as nursery:
+                router_port = await _start_router(nursery)
+                cutter = Cutter(router_port)
+                port = await nursery.start(cutter.serve)
+                ssh = await _start_ssh(nursery, directory)
+                yield Stage(ssh, cutter, port)
+                nursery.cancel_scope.cancel()
+            keeper.send_signal(signal.SIGTERM)
+    finally:
+        if previous is None:
+            del os.environ["TRIOET_RUNTIME_DIR"]
+        else:
+            os.environ["TRIOET_RUNTIME_DIR"] = previous
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def bind_keeper() -> subprocess.Popen[bytes]:
+    """Start a keeper as a child of ours, where `trioet terminal` will look for one."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(keeper_socket())
+        listener.listen(8)
+        fd = listener.fileno()
+        command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--listen-fd", str(fd)]
+        log = os.path.join(runtime_dir(), "keeper.log")
+        with open(log, "wb") as log_file:
+            return subprocess.Popen(
+                command, pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file
+            )
+
+
+async def _start_router(nursery: trio.Nursery) -> int:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port: int = listener.getsockname()[1]
+    router = Router(port=port, replay_memory=REPLAY_MEMORY)
+    nursery.start_soon(router.serve_keepers, bind_local(router_socket_to_serve(), 0o600))
+    nursery.start_soon(router.door.serve, listener)
+    return port
+
+
+async def _start_ssh(nursery: trio.Nursery, directory: str) -> SshTarget:
+    host_key, user_key = generate_key(), generate_key()
+    command = [sys.executable, "-P", "-m", "trioet.cli.main", "terminal"]
+    port = await nursery.start(serve_embedded_ssh, host_key, user_key.public, command)
+    files = {
+        "key": user_key.private,
+        "known_hosts": f"[127.0.0.1]:{port} {host_key.public}",
+        "config": f"Host {HOST}\n HostName 127.0.0.1\n Port {port}\n"
+        f" IdentityFile {directory}/key\n IdentitiesOnly yes\n IdentityAgent none\n"
+        f" UserKnownHostsFile {directory}/known_hosts\n GlobalKnownHostsFile none\n"
+        " StrictHostKeyChecking yes\n",
+    }
+    for name, text in files.items():
+        path = os.path.join(directory, name)
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(text)
+    return SshTarget(HOST, config_file=os.path.join(directory, "config"))
