@@ -265,5 +265,5 @@ async def test_cancelling_closes_all_lines(network: Network, autojump_clock: Moc
 def test_causes_are_dug_out_of_a_raced_connection() -> None:
     raced = OSError("all attempts to connect failed")
     raced.__cause__ = ExceptionGroup("", [OSError(113, "No route"), OSError(111, "Refused")])
-    assert explain(raced) == "refused"
+    assert explain(raced) == "connection refused"
     assert explain(OSError("odd")) == "odd"

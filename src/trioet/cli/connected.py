@@ -149,7 +149,8 @@ def _explained(
         return StepFailed(
             "connect",
             f"ssh works, but {where} cannot be reached from here: {error}",
-            f"open port {port} in the firewalls between here and there, or name another with -p",
+            f"is port {port} open in the firewalls between, and a trioet or ET server behind it? "
+            "-p names another port",
         )
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(

@@ -36,16 +36,18 @@ def main(argv: list[str]) -> int:
 
 async def _serve(listener: socket.socket) -> None:
     path = keeper_socket()
+    keeper = Keeper()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_on_sigterm, nursery.cancel_scope)
-        await Keeper().run(listener)
+        nursery.start_soon(_end_on_sigterm, keeper, nursery.cancel_scope)
+        await keeper.run(listener)
         nursery.cancel_scope.cancel()
     _remove(path)
 
 
-async def _end_on_sigterm(scope: trio.CancelScope) -> None:
+async def _end_on_sigterm(keeper: Keeper, scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
+            keeper.end_sessions("the keeper of this user's sessions was stopped")
             scope.cancel()
 
 

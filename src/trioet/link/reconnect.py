@@ -6,6 +6,7 @@ next is started beside it. A line that works is never given up for one that does
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -233,6 +234,8 @@ def explain(error: BaseException) -> str:
         group = group.__cause__
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[-1]
-    if isinstance(group, OSError):
+    if isinstance(group, OSError) and group.errno and group.errno > 0:
+        return os.strerror(group.errno).lower()
+    if isinstance(group, OSError):  # of name resolution, whose numbers are not errno's
         return (group.strerror or str(group)).lower()
     return str(group)

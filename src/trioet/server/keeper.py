@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ class Keeper:
         self._door = Door(self._roster.deliver)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
-        self._scopes: dict[bytes, trio.CancelScope] = {}
+        self._sessions: dict[bytes, tuple[TerminalSession, trio.CancelScope]] = {}
         self._links: set[ResumableLink] = set()
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
@@ -109,7 +110,7 @@ class Keeper:
                 log.error("cannot accept requests: %s", error.strerror)
                 await trio.sleep(0.1)
                 continue
-            nursery.start_soon(self._serve_request, connection, nursery)
+            nursery.start_soon(_guarded, self._serve_request, connection, nursery)
 
     async def _serve_request(
         self, connection: trio.socket.SocketType, nursery: trio.Nursery
@@ -134,8 +135,7 @@ class Keeper:
 
     async def _open_session(self, request: SessionRequest, nursery: trio.Nursery) -> dict[str, Any]:
         if request.kill_others:
-            for scope in list(self._scopes.values()):
-                scope.cancel()
+            self.end_sessions("ended by --kill-other-sessions of another login")
         if len(self._roster) >= MAX_SESSIONS:
             raise StepFailed(
                 "keeper",
@@ -152,13 +152,19 @@ class Keeper:
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
         arrivals = self._roster.add(request.client_id)
-        nursery.start_soon(self._run_session, name, request, arrivals, registration)
+        nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registration)
         if registration is not None:
             if not await registration.register(request.client_id):
-                self._scopes[request.client_id].cancel()
+                self._sessions[request.client_id][1].cancel()
                 raise StepFailed("router", f"the router at {registration.path} refused the session")
             port = registration.port
         return {"version": __version__, "port": port, "router": registration is not None}
+
+    def end_sessions(self, reason: str) -> None:
+        """End every session; its client is told why."""
+        for session, scope in self._sessions.values():
+            session.farewell(reason)
+            scope.cancel()
 
     async def _find_router(self, path: str, nursery: trio.Nursery) -> RouterRegistration | None:
         for candidate in [path] if path else router_sockets_to_try():
@@ -167,7 +173,7 @@ class Keeper:
             registration = RouterRegistration(candidate, self._from_router, self._set_share)
             if await registration.connect():
                 self._registrations[candidate] = registration
-                nursery.start_soon(registration.run)
+                nursery.start_soon(_guarded, registration.run)
                 return registration
         if path:
             raise StepFailed(
@@ -221,12 +227,10 @@ class Keeper:
         log.info("session %s opened", name)
         try:
             with trio.CancelScope() as scope:
-                self._scopes[request.client_id] = scope
+                self._sessions[request.client_id] = session, scope
                 await self._serve_session(session, link, arrivals)
-        except Exception:  # a fault of ours in one session must not end the others
-            log.exception("session %s ended by a fault", name)
         finally:
-            del self._scopes[request.client_id]
+            del self._sessions[request.client_id]
             self._roster.remove(request.client_id)
             if registration is not None:
                 registration.remove(request.client_id)
@@ -248,6 +252,14 @@ class Keeper:
             nursery.start_soon(_serve_arrivals, link, arrivals)
             await session.run(link)
             nursery.cancel_scope.cancel()
+
+
+async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    """Run a task of the keeper; a fault of ours in it must not end the other sessions."""
+    try:
+        await serve(*arguments)
+    except Exception:
+        log.exception("a fault in trioet; please report it")
 
 
 async def _serve_arrivals(

@@ -94,7 +94,7 @@ class RouterRegistration:
         try:
             while (message := await channel.receive()) is not None:
                 self._take(message)
-        except (OSError, MessageError) as error:
+        except (OSError, MessageError, ValueError, TypeError) as error:
             log.warning("router at %s: %s", self.path, error)
         finally:
             channel.close()

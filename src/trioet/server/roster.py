@@ -38,12 +38,16 @@ class Roster:
         self._arrivals.pop(client_id).close()
 
     def deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
-        """Hand a connection to the session it asks for; a full channel drops it."""
+        """Hand a connection to the session it asks for.
+
+        It is closed if too many wait there already, or the session is just ending: its
+        client will come again.
+        """
         to_session = self._arrivals.get(client_id)
         if to_session is None:
             return Verdict.UNKNOWN
         try:
             to_session.send_nowait(arrival)
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.BrokenResourceError):
             arrival[0].close()
         return Verdict.DELIVERED

@@ -176,6 +176,12 @@ class TerminalSession:
         with trio.move_on_after(LAST_WORDS_DEADLINE_S):
             await link.wait_delivered()
 
+    def farewell(self, reason: str) -> None:
+        """Tell the client, if it can be told, why its session is about to be ended."""
+        if self._payload is not None and "over" in self._payload.features:
+            over = encode_session_over(SessionOver(reason=reason))
+            self._linked.send(PacketType.SESSION_OVER, over)
+
     async def _run_program(self, wish: Exec) -> SessionOver:
         try:
             shell = await self._start(wish)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+pytest_plugins = ["fixtures_sshd", "farside"]
+
+# "fast" in every run, the same examples each time in CI; "deep" by hand, for hours.
+settings.register_profile("fast", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("deep", deadline=None, max_examples=20_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.fixture
+def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private directory for sockets, with a name short enough for them (unix(7))."""
+    path = Path(tempfile.mkdtemp(prefix="te-", dir="/dev/shm"))
+    monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(path))
+    yield path
+    shutil.rmtree(path)
