@@ -18,6 +18,11 @@ HOST: Final = "127.0.0.1"
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 MARK: Final = "TRIOET_BENCH_PEER"
 LOCALE: Final = "C.UTF-8"
+SCRIPTS: Final = {
+    "trioet": "trioet.cli.main:main",
+    "etterminal": "trioet.cli.terminal:etterminal",
+}
+"""As pip installs them."""
 
 
 class Peer(ABC):
@@ -33,7 +38,7 @@ class Peer(ABC):
     def __init__(self, place: Path) -> None:
         self.place = place
         self._daemons: list[subprocess.Popen[bytes]] = []
-        self._sshd = Sshd(place, self.name, self.far_environment())
+        self._sshd = Sshd(place, self.name)
 
     def far_environment(self) -> dict[str, str]:
         """What the far side has in its environment besides what a login sets."""
@@ -58,15 +63,41 @@ class Peer(ABC):
             "LANG": LOCALE,
         }
 
+    def version(self) -> str:
+        """What the program says when asked for its version."""
+        command = self.version_command()
+        said = subprocess.run(
+            command, env=self.near_environment(), capture_output=True, text=True, check=False
+        )
+        lines = (said.stdout or said.stderr).strip().splitlines()
+        return lines[0] if lines else f"{self.title} of unknown version"
+
+    def version_command(self) -> list[str]:
+        return [self.name, "--version"]
+
     def start(self) -> None:
         """Start the servers.
 
         Raises:
           BenchError: one of them does not start.
         """
-        self._sshd.start()
+        self._sshd.start(self.far_environment())
         assert self._sshd.process is not None
         self._daemons.append(self._sshd.process)
+
+    def _start_daemon(self, argv: list[str], environment: dict[str, str], port: int) -> None:
+        log = self.place / f"{self.name}-server.log"
+        with log.open("wb") as output:
+            daemon = subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._daemons.append(daemon)
+        wait_listening(port, daemon, f"{self.title}'s server", log)
 
     @abstractmethod
     def argv(self, port: int | None = None) -> list[str]:
@@ -113,6 +144,9 @@ class Peer(ABC):
 class Ssh(Peer):
     name, title = "ssh", "ssh -tt"
 
+    def version_command(self) -> list[str]:
+        return ["ssh", "-V"]
+
     def argv(self, port: int | None = None) -> list[str]:
         return ["ssh", "-tt", *_options("-o", self._sshd), f"{user()}@{HOST}"]
 
@@ -149,9 +183,7 @@ class EternalTerminal(Peer):
         command = [str(self._bin / "etserver"), "--port", str(self._port), "--bindip", HOST]
         command += ["--serverfifo", str(self._fifo), "--logdir", str(self._logs)]
         environment = {**self.near_environment(), **self.far_environment()}
-        daemon = _daemon([*command, "--telemetry", "false"], environment, self._logs / "etserver")
-        self._daemons.append(daemon)
-        wait_listening(self._port, daemon, "etserver")
+        self._start_daemon([*command, "--telemetry", "false"], environment, self._port)
 
     @property
     def server_port(self) -> int:
@@ -170,54 +202,60 @@ class EternalTerminal(Peer):
 
 
 class Trioet(Peer):
-    """trioet from this checkout or environment, whatever `import trioet` finds."""
+    """trioet from this checkout, run by our own Python with what is installed there."""
 
     name, title = "trioet", "trioet"
     reconnects = True
 
     def __init__(self, place: Path) -> None:
+        super().__init__(place)
         self._bin = place / "bin"
+        self._program = str(self._bin / "trioet")
         self._runtime = place / "run"
         self._port = free_port()
-        super().__init__(place)
         for directory in (self._bin, self._runtime):
             directory.mkdir(mode=0o700)
-        self._python = {
-            "PYTHONPATH": str(PROJECT / "src"),
-            # Installed programs are compiled already; without this a checkout might not be.
-            "PYTHONPYCACHEPREFIX": str(place / "pycache"),
-        }
-        settings = " ".join(f"{name}={value}" for name, value in self._python.items())
-        for name, command in (("trioet", "main"), ("etterminal", "main terminal")):
-            wrapper = self._bin / name
-            line = f'exec env {settings} {sys.executable} -m trioet.cli.{command} "$@"'
-            wrapper.write_text(f"#!/bin/sh\n{line}\n")
-            wrapper.chmod(0o755)
+        for script, function in SCRIPTS.items():
+            path = self._bin / script
+            module, _, name = function.partition(":")
+            path.write_text(
+                f"#!{sys.executable}\nimport sys\nfrom {module} import {name}\nsys.exit({name}())\n"
+            )
+            path.chmod(0o755)
 
     def far_path(self) -> str:
         return f"{self._bin}:{super().far_path()}"
 
     def far_environment(self) -> dict[str, str]:
-        return {**super().far_environment(), "TRIOET_RUNTIME_DIR": str(self._runtime)}
+        own = {"TRIOET_RUNTIME_DIR": str(self._runtime)}
+        return {**super().far_environment(), **self._python(), **own}
 
     def near_environment(self) -> dict[str, str]:
-        return {**super().near_environment(), **self._python}
+        return {**super().near_environment(), **self._python()}
+
+    def _python(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(PROJECT / "src"),
+            # Installed programs are compiled already; without this a checkout might not be.
+            "PYTHONPYCACHEPREFIX": str(self.place / "pycache"),
+        }
+
+    def version_command(self) -> list[str]:
+        return [self._program, "--version"]
 
     def start(self) -> None:
         super().start()
-        command = [sys.executable, "-m", "trioet.cli.main", "serve", "--bind", HOST]
+        command = [self._program, "serve", "--bind", HOST]
         command += ["--port", str(self._port), "--socket", str(self._runtime / "router.sock")]
         environment = {**self.near_environment(), **self.far_environment()}
-        daemon = _daemon(command, environment, self.place / "serve.log")
-        self._daemons.append(daemon)
-        wait_listening(self._port, daemon, "trioet serve")
+        self._start_daemon(command, environment, self._port)
 
     @property
     def server_port(self) -> int:
         return self._port
 
     def argv(self, port: int | None = None) -> list[str]:
-        command = [sys.executable, "-m", "trioet.cli.main", "connect"]
+        command = [self._program, "connect"]
         command += _options("-o", self._sshd)
         return [*command, "-p", str(port or self._port), f"{user()}@{HOST}"]
 
@@ -236,18 +274,6 @@ def missing_programs(peer: type[Peer]) -> list[str]:
 
 def _options(flag: str, sshd: Sshd) -> list[str]:
     return [word for option in sshd.client_options() for word in (flag, option)]
-
-
-def _daemon(argv: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
 
 
 def _here() -> str:

@@ -87,18 +87,18 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(int(f[_UTIME]) + int(f[_STIME]) for f in used if f) / TICKS_PER_S
 
 
-def wakeups(pids: Iterable[int]) -> int:
-    """Context switches of all threads of ``pids`` so far: each is a wake-up or a preemption."""
-    total = 0
+def wakeups(pids: Iterable[int]) -> dict[str, int]:
+    """Context switches so far of each thread of ``pids``: each is a wake-up or a preemption."""
+    counts: dict[str, int] = {}
     for pid in pids:
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
             with suppress(OSError):
-                total += sum(
+                counts[status.parent.name] = sum(
                     int(line.split()[1])
                     for line in status.read_text().splitlines()
                     if "ctxt_switches" in line
                 )
-    return total
+    return counts
 
 
 def memory(pids: Iterable[int]) -> Memory:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
 from bench.peers import PEERS, Peer, missing_programs
 from bench.place import make_privilege_separation, private_place, quiet_home
@@ -20,13 +18,6 @@ from bench.session import connected
 from bench.sshd import make_keys
 from bench.table import Results
 from bench.terminal import BenchError
-
-VERSION_COMMANDS: Final = {
-    "trioet": ["trioet.cli.main", "--version"],
-    "et": ["et", "--version"],
-    "ssh": ["ssh", "-V"],
-    "mosh": ["mosh", "--version"],
-}
 
 
 def start_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Peer], list[str]]:
@@ -78,22 +69,13 @@ def measure(row: Row, peers: Sequence[Peer], scale: Scale, rounds: int) -> Resul
 
 def machine_facts(peers: Sequence[Peer]) -> list[str]:
     """What the figures depend on."""
-    versions = "; ".join(filter(None, (_version(peer.name) for peer in peers)))
+    versions = "; ".join(peer.version() for peer in peers)
     home = "covered up" if quiet_home() else "the user's own, which counts in connect"
     return [
         f"{os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.release()}",
         f"Python {platform.python_version()}; {versions}",
         f"everything on loopback; shell start-up files {home}",
     ]
-
-
-def _version(peer: str) -> str:
-    command = VERSION_COMMANDS[peer]
-    if peer == "trioet":
-        command = [sys.executable, "-m", *command]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = (said.stdout or said.stderr).strip().splitlines()
-    return words[0] if words else ""
 
 
 def _processor() -> str:

@@ -64,46 +64,47 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_listening(port: int, process: subprocess.Popen[bytes], name: str) -> None:
+def wait_listening(port: int, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
     """Wait until ``process`` accepts on ``port``.
 
     Raises:
-      BenchError: it ended, or does not within START_S.
+      BenchError: it ended, or does not within START_S; with the last line of its ``log``.
     """
     deadline = time.monotonic() + START_S
     while not listening(port):
         if process.poll() is not None:
-            raise BenchError(f"{name} ended at once, status {process.returncode}")
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            last = lines[-1] if lines else "and said nothing"
+            raise BenchError(f"{name} ended at once, status {process.returncode}: {last}")
         if time.monotonic() > deadline:
             raise BenchError(f"{name} does not listen on port {port} after {START_S:g} s")
         time.sleep(0.02)
 
 
 class Sshd:
-    """One sshd. ``environment`` is what the shells and commands it starts have."""
+    """One sshd."""
 
-    def __init__(self, place: Path, name: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, place: Path, name: str) -> None:
         self._place = place
         self._name = name
-        self._environment = environment
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and wait until it accepts.
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it and wait until it accepts. What it starts has ``environment``.
 
         Raises:
           BenchError: it does not.
         """
         config = self._place / f"sshd-{self._name}.conf"
-        pairs = " ".join(f'"{name}={value}"' for name, value in self._environment.items())
+        pairs = " ".join(f'"{name}={value}"' for name, value in environment.items())
         config.write_text(CONFIG.format(port=self.port, place=self._place, environment=pairs))
         sshd = find_sshd()
         assert sshd is not None
         log = self._place / f"sshd-{self._name}.log"
         command = [sshd, "-D", "-f", str(config), "-E", str(log)]
         self.process = subprocess.Popen(command, start_new_session=True)
-        wait_listening(self.port, self.process, f"sshd (its log: {log})")
+        wait_listening(self.port, self.process, "sshd", log)
 
     def client_options(self) -> list[str]:
         """Values for ssh's ``-o``, the same for every peer. The user's settings do not count."""
