@@ -309,7 +309,7 @@ async def test_without_a_line_packets_are_kept_up_to_the_limit(pair: Pair) -> No
     async with trio.open_nursery() as nursery:
         small = Pair(nursery, max_kept=100_000)
         await small.meet_and_part()
-        sent = []
+        sent: list[bytes] = []
         while small.server.has_room():
             sent.append(bytes([len(sent)]) * 5000)
             send(small.server, sent[-1])

@@ -29,6 +29,7 @@ from trioet.wire.messages import (
     encode_terminal_info,
 )
 from trioet.wire.packet import PacketType
+from waiting import until
 
 ALL = ("acks", "over", "exec")
 ENVIRONMENT = {b"PATH": b"/usr/bin:/bin"}
@@ -61,8 +62,8 @@ class Session:
         with suppress(LineBroken, TrioetError):
             await run(*arguments)
 
-    def begin(self, features: tuple[str, ...] = ALL, **wish: object) -> None:
-        payload = InitialPayload(features=features, **wish)  # type: ignore[arg-type]
+    def begin(self, payload: InitialPayload | None = None) -> None:
+        payload = payload or InitialPayload(features=ALL)
         self.client.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
 
     def resize(self, rows: int, columns: int) -> None:
@@ -78,16 +79,11 @@ class Session:
             if packet.type == packet_type
         )
 
-    async def until(self, happened: Callable[[], bool]) -> None:
-        with trio.fail_after(10):
-            while not happened():  # noqa: ASYNC110 - real programs send no events
-                await trio.sleep(0.005)
-
     async def until_shown(self, text: bytes) -> None:
-        await self.until(lambda: text in self.shown())
+        await until(lambda: text in self.shown())
 
     async def until_over(self) -> None:
-        await self.until(lambda: self.types()[-1:] == [PacketType.SESSION_OVER])
+        await until(lambda: self.types()[-1:] == [PacketType.SESSION_OVER])
         self.client.send_keepalive()
         with trio.fail_after(5):
             await self.ended.wait()
@@ -103,8 +99,9 @@ async def session() -> AsyncIterator[Session]:
         nursery.cancel_scope.cancel()
 
 
-def run(command: bytes, *, pty: bool) -> dict[str, object]:
-    return {"exec": Exec(command, pty)}
+def run(command: bytes, *, pty: bool, **environment: bytes) -> InitialPayload:
+    sent = {name.encode(): value for name, value in environment.items()}
+    return InitialPayload(environment=sent, features=ALL, exec=Exec(command, pty))
 
 
 async def test_a_shell_is_typed_to_and_answers(session: Session) -> None:
@@ -119,15 +116,15 @@ async def test_a_shell_is_typed_to_and_answers(session: Session) -> None:
 
 async def test_the_first_answer_says_what_was_accepted(session: Session) -> None:
     session.connect()
-    session.begin(features=("over", "time-travel"))
-    await session.until(lambda: bool(session.inbox.packets))
+    session.begin(InitialPayload(features=("over", "time-travel")))
+    await until(lambda: bool(session.inbox.packets))
     assert session.types()[0] == PacketType.INITIAL_RESPONSE
     assert decode_initial_response(session.inbox.payloads[0]).accepted == ("over",)
 
 
 async def test_a_command_on_pipes_has_its_own_stderr_and_status(session: Session) -> None:
     session.connect()
-    session.begin(**run(b"cat; echo oops >&2; exit 42", pty=False))
+    session.begin(run(b"cat; echo oops >&2; exit 42", pty=False))
     session.type(b"\x00\xff\r\n")
     session.client.send(PacketType.STDIN_EOF, b"")
     await session.until_over()
@@ -138,7 +135,7 @@ async def test_a_command_on_pipes_has_its_own_stderr_and_status(session: Session
 
 async def test_a_command_that_a_signal_ends(session: Session) -> None:
     session.connect()
-    session.begin(**run(b"kill -9 $$", pty=False))
+    session.begin(run(b"kill -9 $$", pty=False))
     await session.until_over()
     assert decode_session_over(session.inbox.payloads[-1]).signal == 9
 
@@ -148,12 +145,12 @@ async def test_output_made_while_the_client_is_away_arrives_before_the_end(
 ) -> None:
     cable = session.connect()
     script = f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; seq 20000; exit 3"
-    session.begin(**run(script.encode(), pty=False))
+    session.begin(run(script.encode(), pty=False))
     session.client.send_keepalive()
-    await session.until(lambda: bool(session.inbox.packets))
+    await until(lambda: bool(session.inbox.packets))
     cable.cut()
     (tmp_path / "go").touch()
-    await session.until(lambda: b"status=3" in repr(session.session).encode())
+    await until(lambda: b"status=3" in repr(session.session).encode())
     assert not session.ended.is_set()
 
     session.connect()
@@ -164,11 +161,11 @@ async def test_output_made_while_the_client_is_away_arrives_before_the_end(
 
 async def test_a_flood_is_held_back_while_the_client_does_not_read(session: Session) -> None:
     session.connect()
-    session.begin(**run(b"yes", pty=True))
+    session.begin(run(b"yes", pty=True))
     session.client.send_keepalive()
     await session.until_shown(b"y")
     session.inbox.busy = trio.Event()
-    await session.until(lambda: not session.server.has_room())
+    await until(lambda: not session.server.has_room())
     assert session.server.in_flight < 400_000
     session.type(b"\x03")
     session.inbox.busy.set()
@@ -179,7 +176,7 @@ async def test_an_unknown_term_is_replaced_with_a_notice() -> None:
     async with trio.open_nursery() as nursery:
         session = Session(nursery, term="xterm-of-tomorrow")
         session.connect()
-        session.begin(**run(b"echo $TERM", pty=True))
+        session.begin(run(b"echo $TERM", pty=True))
         await session.until_over()
         first, second = session.shown().split(b"\r\n")[:2]
         assert first.startswith(b"trioet: no terminfo for TERM='xterm-of-tomorrow'")
@@ -189,7 +186,7 @@ async def test_an_unknown_term_is_replaced_with_a_notice() -> None:
 
 async def test_what_the_client_sends_is_in_the_environment(session: Session) -> None:
     session.connect()
-    session.begin(environment={b"FOO": b"b\xe4r"}, **run(b"printf %s $FOO", pty=False))
+    session.begin(run(b"printf %s $FOO", pty=False, FOO=b"b\xe4r"))
     await session.until_over()
     assert session.shown() == b"b\xe4r"
 
@@ -211,10 +208,10 @@ async def test_an_et_client_is_told_nothing_that_it_would_not_understand(
     session: Session,
 ) -> None:
     cable = session.connect()
-    session.begin(features=())
+    session.begin(InitialPayload())
     session.resize(24, 80)
     session.type(b"exit\n")
-    await session.until(lambda: session.server.sent > 2 and cable.server.out.shut)
+    await until(lambda: session.server.sent > 2 and cable.server.out.shut)
     await wait_all_tasks_blocked()
     assert set(session.types()) == {PacketType.INITIAL_RESPONSE, PacketType.TERMINAL_BUFFER}
     cable.client.shutdown()
@@ -224,14 +221,17 @@ async def test_an_et_client_is_told_nothing_that_it_would_not_understand(
 
 @pytest.mark.parametrize(
     ("wish", "complaint"),
-    [({"jumphost": True}, b"does not relay"), ({"wants_reverse_tunnels": True}, b"")],
+    [
+        (InitialPayload(jumphost=True), b"does not relay"),
+        (InitialPayload(wants_reverse_tunnels=True), b"reverse tunnels"),
+    ],
 )
 async def test_what_is_not_served_is_refused_in_words(
-    session: Session, wish: dict[str, object], complaint: bytes
+    session: Session, wish: InitialPayload, complaint: bytes
 ) -> None:
     session.connect()
-    session.begin(**wish)
-    await session.until(lambda: bool(session.inbox.packets))
+    session.begin(wish)
+    await until(lambda: bool(session.inbox.packets))
     error = decode_initial_response(session.inbox.payloads[0]).error
     assert complaint in error
 
@@ -241,7 +241,7 @@ async def test_a_forward_that_is_asked_for_is_refused(session: Session) -> None:
     session.begin()
     session.client.send(PacketType.PORT_FORWARD_DESTINATION_REQUEST, bytes.fromhex("1007"))
     session.client.send(PacketType.PORT_FORWARD_DATA, b"")
-    await session.until(lambda: PacketType.PORT_FORWARD_DESTINATION_RESPONSE in session.types())
+    await until(lambda: PacketType.PORT_FORWARD_DESTINATION_RESPONSE in session.types())
 
 
 @pytest.mark.parametrize(("packet_type", "payload"), [(1, b""), (99, b"")])
@@ -250,7 +250,7 @@ async def test_a_wrong_first_packet_costs_the_connection_only(
 ) -> None:
     session.connect()
     session.client.send(packet_type, payload)
-    await session.until(lambda: not session.server.attached)
+    await until(lambda: not session.server.attached)
     assert not session.ended.is_set()
     assert session.server.received == 0
 
@@ -262,7 +262,7 @@ async def test_a_packet_that_makes_no_sense_costs_the_connection_only(
     session.connect()
     session.begin()
     session.client.send(packet_type, payload)
-    await session.until(lambda: session.server.received == 1 and not session.server.attached)
+    await until(lambda: session.server.received == 1 and not session.server.attached)
     assert not session.ended.is_set()
 
 
@@ -270,7 +270,7 @@ async def test_cancelling_ends_the_program() -> None:
     async with trio.open_nursery() as nursery:
         session = Session(nursery)
         session.connect()
-        session.begin(**run(b"echo pid $$; exec sleep 1000", pty=True))
+        session.begin(run(b"echo pid $$; exec sleep 1000", pty=True))
         await session.until_shown(b"\n")
         pid = int(session.shown().split()[1])
         nursery.cancel_scope.cancel()

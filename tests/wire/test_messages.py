@@ -22,6 +22,7 @@ payloads = st.builds(
     m.InitialPayload,
     environment=st.dictionaries(st.binary(max_size=9), st.binary(max_size=9), max_size=4),
     jumphost=st.booleans(),
+    wants_reverse_tunnels=st.booleans(),
     features=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     exec=st.none() | execs,
 )
@@ -91,10 +92,6 @@ def test_pixels_that_no_terminal_has_are_ignored() -> None:
 @given(payloads)
 def test_initial_payload(payload: m.InitialPayload) -> None:
     assert m.decode_initial_payload(m.encode_initial_payload(payload)) == payload
-
-
-def test_reverse_tunnels_are_noticed() -> None:
-    assert m.decode_initial_payload(bytes.fromhex("0800 1200")).wants_reverse_tunnels
 
 
 @given(st.binary(max_size=20), st.lists(st.text(max_size=5), min_size=1).map(tuple))

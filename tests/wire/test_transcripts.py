@@ -23,7 +23,7 @@ def bodies_of(handshake: Handshake, chunks: list[bytes], status: ConnectStatus) 
     """Read one direction of one connection; return every packet body on it."""
     splitter, bodies = PacketSplitter(), []
     for data in chunks:
-        if handshake.state is State.PACKETS:
+        if handshake.state.name == "PACKETS":
             bodies += splitter.feed(data)
             continue
         events = handshake.feed(data)

@@ -203,6 +203,8 @@ def encode_initial_payload(payload: InitialPayload) -> bytes:
     message = ETerminal_pb2.InitialPayload(jumphost=payload.jumphost)
     for key, value in payload.environment.items():
         message.environmentvariables.add(key=key, value=value)
+    if payload.wants_reverse_tunnels:
+        message.reversetunnels.add()
     if payload.features:
         message.offer.features.extend(payload.features)
     if payload.exec is not None:

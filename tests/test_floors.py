@@ -1,0 +1,129 @@
+"""Imports only ever point down: docs/design.md, "Floors"."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import trioet
+
+ROOT = Path(trioet.__file__).parent
+
+FLOORS = [
+    {"errors"},
+    {"wire"},
+    {"link"},
+    {"session"},
+    {"bootstrap"},
+    {"server", "client"},
+    {"demo"},
+    {"cli"},
+]
+
+KEPT_TO = {
+    # Slow, or with effects on the whole process: one family of modules each.
+    "asyncssh": "bootstrap/asyncssh_",
+    "trio_asyncio": "bootstrap/asyncio_border.py",
+    "asyncio": "bootstrap/async",
+    "google": "wire/messages.py",
+    "trioet.wire.pb": "wire/messages.py",
+    "nacl": "wire/sealing.py",
+}
+
+SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")
+SANS_IO_PLACES = ("wire/", "errors.py", "bootstrap/invitation.py", "client/modes.py",
+                  "client/escapes.py", "client/status.py")  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return [path for path in ROOT.rglob("*.py") if "pb" not in path.parts]
+
+
+def imported(source: str) -> list[str]:
+    """Every module that a source imports, at any depth, by its full name."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports hide where they lead"
+            found += [node.module or ""]
+            found += [f"{node.module}.{name.name}" for name in node.names]
+    return found
+
+
+def floor(name: str) -> int | None:
+    parts = name.split(".")
+    if parts[0] != "trioet" or len(parts) < 2:
+        return None
+    return next((number for number, rooms in enumerate(FLOORS) if parts[1] in rooms), None)
+
+
+def climbs(room: str, source: str) -> list[str]:
+    """Imports of a source in ``room`` that point up, or to a neighbour."""
+    here = floor(f"trioet.{room}")
+    assert here is not None, f"{room} is on no floor"
+    found = []
+    for target in imported(source):
+        there = floor(target)
+        if there is None:
+            continue
+        neighbour = there == here and target.split(".")[1] != room
+        if there > here or neighbour:
+            found.append(target)
+    return found
+
+
+def strays(path: str, source: str) -> list[str]:
+    """Imports of a source at ``path`` that are kept to other modules."""
+    return [
+        target
+        for target in imported(source)
+        for name, place in KEPT_TO.items()
+        if (target == name or target.startswith(f"{name}.")) and not path.startswith(place)
+    ]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_point_down(path: Path) -> None:
+    place = path.relative_to(ROOT)
+    if str(place) == "__init__.py":
+        assert imported(path.read_text()) == ["__future__"] or not imported(path.read_text())
+        return
+    assert climbs(place.parts[0].removesuffix(".py"), path.read_text()) == []
+    assert strays(str(place), path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_sans_io_modules_do_no_io(path: Path) -> None:
+    place = str(path.relative_to(ROOT))
+    if place.startswith(SANS_IO_PLACES):
+        assert not set(imported(path.read_text())) & set(SANS_IO)
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("wire", "import trioet.link.line"),
+        ("link", "from trioet.server import router"),
+        ("server", "from trioet.client.app import Client"),
+        ("client", "def f():\n    from trioet.server import places"),
+        ("errors", "import trioet.wire"),
+    ],
+)
+def test_a_climb_is_noticed(room: str, source: str) -> None:
+    assert climbs(room, source)
+
+
+@pytest.mark.parametrize(
+    "source", ["import asyncssh", "from nacl import bindings", "from trioet.wire.pb import ET_pb2"]
+)
+def test_a_stray_is_noticed(source: str) -> None:
+    assert strays("client/app.py", source)
+
+
+def test_a_step_down_is_none() -> None:
+    assert not climbs("cli", "from trioet.client.app import Client\nimport trioet.errors")
+    assert not climbs("server", "from trioet.server.door import Door")

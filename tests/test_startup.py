@@ -1,0 +1,69 @@
+"""What starts quickly imports little: judged by sys.modules, not by a clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = {"trio", "nacl", "google", "asyncssh", "trio_asyncio", "asyncio", "cryptography"}
+
+PROBE = """
+import json, sys
+from trioet.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("MODULES", json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def modules_after(*arguments: str, stdin: bytes, env: dict[str, str]) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **env},
+        timeout=60,
+        check=True,
+    )
+    return set(json.loads(done.stdout.rpartition(b"MODULES")[2]))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["connect", "--help"], ["terminal", "--help"]]
+)
+def test_help_is_light(arguments: list[str]) -> None:
+    assert not modules_after(*arguments, stdin=b"", env={}) & SLOW
+
+
+def test_terminal_is_light_to_its_end(runtime_dir: Path) -> None:
+    """Run whole, but for the keeper: a line that it refuses ends it at the last moment."""
+    line = b"XXX4567890123456/12345678901234567890123456789012_xterm\n"
+    arguments = ["terminal", "--serverfifo", "/no/such/router"]
+    seen = modules_after(*arguments, stdin=line, env={"TRIOET_RUNTIME_DIR": str(runtime_dir)})
+    assert "socket" in seen
+    assert not seen & SLOW
+
+
+def test_ssh_is_started_before_trio_is_imported(tmp_path: Path) -> None:
+    """The `ssh` found on PATH tells what its parent had imported when it was started."""
+    report = tmp_path / "report"
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\ngrep -c _cffi_backend /proc/$PPID/maps >>{report}\nexit 255\n")
+    ssh.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(
+        [sys.executable, "-m", "trioet.cli.main", "connect", "nowhere"],
+        env=env,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert set(report.read_text().split()) == {"0"}
