@@ -43,12 +43,13 @@ def main() -> int:
     finally:
         processes.end_all_descendants()
     notes += footnotes(results)
-    print(markdown(results, titles) + "\n")
+    if titles:
+        print(markdown(results, titles) + "\n")
     print(*(f"* {note}" for note in notes), sep="\n")
     if options.json:
         report = {"notes": notes, "rows": as_json(results)}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
-    return 0
+    return 0 if titles else 1
 
 
 def build_parser() -> argparse.ArgumentParser:

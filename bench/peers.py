@@ -183,7 +183,7 @@ class EternalTerminal(Peer):
         command = [str(self._bin / "etserver"), "--port", str(self._port), "--bindip", HOST]
         command += ["--serverfifo", str(self._fifo), "--logdir", str(self._logs)]
         environment = {**self.near_environment(), **self.far_environment()}
-        self._start_daemon([*command, "--telemetry", "false"], environment, self._port)
+        self._start_daemon(command, environment, self._port)
 
     @property
     def server_port(self) -> int:
@@ -194,7 +194,7 @@ class EternalTerminal(Peer):
         # log; its default is /tmp.
         far = f"{self._bin}/etterminal --logdir={self._logs}"
         return [
-            "et", "--telemetry", "false", "--logdir", str(self._logs),
+            "et", "--logdir", str(self._logs),
             "--serverfifo", str(self._fifo), "--terminal-path", far,
             *_options("--ssh-option", self._sshd),
             f"{user()}@{HOST}:{port or self._port}",
