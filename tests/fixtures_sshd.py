@@ -149,6 +149,12 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         _stop(process)
 
 
+@pytest.fixture
+def free_tcp_port() -> int:
+    """A loopback port that nobody listens on."""
+    return _free_port()
+
+
 def _make_privilege_separation_directory() -> None:
     """systemd makes it before it starts sshd; without systemd, we do."""
     if os.getuid() == 0:

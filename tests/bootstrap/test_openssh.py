@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,14 +52,6 @@ FakeSsh = Callable[[str], RunningSsh]
 def fake_ssh() -> FakeSsh:
     """Start a shell script as if it were ssh."""
     return lambda script: spawn_ssh(["/bin/sh", "-c", script], LINE, "farside")
-
-
-@pytest.fixture
-def free_tcp_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,6 +18,8 @@ from trioet.errors import StepFailed
 
 PATH_GAP: Final = re.compile(r" +(?=[/~%$])")
 """Between two paths on one line; ssh prints them unquoted, whatever they contain."""
+
+TOKEN: Final = re.compile("%(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,26 @@ def check_usable(config: SshConfig, host: str) -> None:
         f"ssh's configuration for {host} says `{word} {value}`: ssh cannot start a session so",
         f"give trioet a Host entry without it, or add `-o {word}={remedy}`",
     )
+
+
+def expand(text: str, config: SshConfig, host: str) -> str:
+    """Replace %-tokens, ``${NAME}`` and a leading ``~``, as ssh does where it uses a value.
+
+    ``host`` is the host as the user wrote it (%n). Tokens it does not know stay.
+    """
+    tokens = {
+        "%": "%",
+        "d": os.path.expanduser("~"),
+        "h": config.hostname,
+        "i": str(os.getuid()),
+        "k": config.host_key_alias or host,
+        "n": host,
+        "p": str(config.port),
+        "r": config.user,
+        "u": pwd.getpwuid(os.getuid()).pw_name,
+    }
+    text = TOKEN.sub(lambda match: tokens.get(match[1], match[0]), text)
+    return os.path.expanduser(os.path.expandvars(text))
 
 
 def environment_to_send(

@@ -1,0 +1,274 @@
+"""Bootstrap without an ssh program: by asyncssh.
+
+Import it only when needed: asyncssh takes 200 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+import asyncssh
+import trio
+
+from trioet.bootstrap import openssh
+from trioet.bootstrap.asyncio_border import in_asyncio
+from trioet.bootstrap.asyncssh_config import read_config
+from trioet.bootstrap.asyncssh_host_keys import Hop, HostKeys
+from trioet.bootstrap.asyncssh_login import Login
+from trioet.bootstrap.host import parse_host
+from trioet.bootstrap.invitation import Invitation, InvitationReader
+from trioet.bootstrap.plain import plain
+from trioet.bootstrap.remote_command import EXIT_MISSING
+from trioet.bootstrap.spawn import SshTarget
+from trioet.bootstrap.ssh_config import SshConfig, expand
+from trioet.errors import StepFailed, UsageError
+
+MAX_HOPS: Final = 8
+
+CHUNK: Final = 65536
+
+FAMILIES: Final = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+
+CONNECT_TIMEOUT_S: Final = 20.0
+"""For one host, when ssh's configuration says nothing."""
+
+LOGIN_TIMEOUT_S: Final = 120.0
+"""For all questions of one host; sshd itself allows no more."""
+
+
+async def run(target: SshTarget, command: str, line: bytes) -> Invitation:
+    """Fetch an invitation in one go, without an ssh program.
+
+    Cancellation closes the connection, and leaves a terminal that was being asked on as
+    it was.
+
+    Raises:
+      StepFailed: no connection, no login, a host key not to be trusted, no invitation.
+      PeerError: the invitation makes no sense.
+    """
+    config = await fetch_ssh_config(target)
+    route = await _route(target, config)
+    _log(target.verbose)
+    with trio.move_on_after(openssh.INVITATION_DEADLINE_S):
+        return await in_asyncio(lambda: _fetch(route, command, line))
+    what = f"no invitation came from {target.host} within {openssh.INVITATION_DEADLINE_S:g} s"
+    raise StepFailed("ssh", what, "does a start-up file of the shell there wait for something?")
+
+
+async def fetch_ssh_config(target: SshTarget) -> SshConfig:
+    """Ask ``ssh -G`` if there is an ssh program, else asyncssh.
+
+    Raises:
+      StepFailed: the configuration cannot be read.
+    """
+    if shutil.which("ssh") is not None:
+        return await openssh.fetch_ssh_config(target)
+    return read_config(target)
+
+
+async def _route(target: SshTarget, config: SshConfig, hops: int = 1) -> list[Hop]:
+    """The hosts on the way, the target last: its ProxyJump, and that of the first of those."""
+    jumps = config.proxy_jump.split(",") if config.proxy_jump else []
+    if hops + len(jumps) > MAX_HOPS:
+        what = f"the way to {target.host} has more than {MAX_HOPS} hosts"
+        raise StepFailed("ssh", what, "does a ProxyJump lead back to where it began?")
+    if config.known_hosts_command is not None:
+        what = f"{target.host} has a KnownHostsCommand, which asyncssh cannot run"
+        raise StepFailed("ssh", what, "use --ssh-backend openssh")
+    route: list[Hop] = []
+    for index, jump in enumerate(jumps):
+        jump_target = _jump_target(jump, target)
+        jump_config = await fetch_ssh_config(jump_target)
+        if index == 0:
+            route = await _route(jump_target, jump_config, hops + len(jumps))
+        else:
+            route.append(Hop(jump_target.host, jump_config))
+    return [*route, Hop(target.host, config)]
+
+
+def _jump_target(text: str, target: SshTarget) -> SshTarget:
+    try:
+        jump = parse_host(text.removeprefix("ssh://"))
+    except UsageError as error:
+        raise StepFailed("ssh", f"ProxyJump of {target.host}: {error}") from error
+    port = () if jump.port is None else (f"Port={jump.port}",)
+    return SshTarget(jump.host, jump.user, config_file=target.config_file, options=port)
+
+
+def _log(verbose: int) -> None:
+    """What `ssh -v` would tell. Level 3 of asyncssh shows data, so passkeys: never that."""
+    if verbose:
+        logging.basicConfig()
+        asyncssh.set_log_level(logging.INFO if verbose == 1 else logging.DEBUG)
+        asyncssh.set_debug_level(min(verbose, 2))
+
+
+async def _fetch(route: list[Hop], command: str, line: bytes) -> Invitation:
+    async with contextlib.AsyncExitStack() as connections:
+        connection: asyncssh.SSHClientConnection | None = None
+        for hop in route:
+            with _told_as_unreachable(hop):
+                connection = await _connect(hop, connection, connections)
+        assert connection is not None
+        host = route[-1].host
+        try:
+            return await _read_invitation(connection, host, command, line)
+        except (asyncssh.Error, OSError) as error:
+            reason = _reason(error) if isinstance(error, OSError) else plain(str(error))
+            what = f"the connection to {host} was lost before an invitation came: {reason}"
+            raise StepFailed("ssh", what, f"does `ssh {host} true` work?") from error
+
+
+async def _connect(
+    hop: Hop,
+    tunnel: asyncssh.SSHClientConnection | None,
+    connections: contextlib.AsyncExitStack,
+) -> asyncssh.SSHClientConnection:
+    host_keys = HostKeys(hop)
+    host_keys.load()
+    try:
+        return await _connect_once(hop, host_keys, tunnel, connections)
+    except asyncssh.HostKeyNotVerifiable as error:
+        if not await host_keys.ask():
+            raise host_keys.refusal() from error
+    return await _connect_once(hop, host_keys, tunnel, connections)
+
+
+async def _connect_once(
+    hop: Hop,
+    host_keys: HostKeys,
+    tunnel: asyncssh.SSHClientConnection | None,
+    connections: contextlib.AsyncExitStack,
+) -> asyncssh.SSHClientConnection:
+    config = hop.config
+    proxy = None
+    if config.proxy_command is not None and tunnel is None:
+        command = expand(config.proxy_command, config, hop.host)
+        proxy = await connections.enter_async_context(_proxy(command))
+    async with asyncio.timeout(config.connect_timeout_s or CONNECT_TIMEOUT_S) as patience:
+        connection = await asyncssh.connect(
+            config.hostname,
+            config.port,
+            username=config.user,
+            config=None,
+            tunnel=tunnel or (),
+            sock=proxy,
+            family=FAMILIES.get(config.address_family, socket.AF_UNSPEC),
+            known_hosts=host_keys.known,
+            host_key_alias=config.host_key_alias,
+            client_factory=lambda: Login(hop, host_keys, patience),
+            client_keys=None,
+            login_timeout=LOGIN_TIMEOUT_S,
+        )
+    connections.push_async_callback(_hang_up, connection)
+    return connection
+
+
+@contextlib.asynccontextmanager
+async def _proxy(command: str) -> AsyncIterator[socket.socket]:
+    """Run a ProxyCommand; yield a socket to it.
+
+    By ourselves: asyncssh does not wait for the program's end, and then the loop is gone
+    that is told of it.
+    """
+    ours, its = socket.socketpair()
+    with its:
+        process = subprocess.Popen(  # noqa: ASYNC220  (not waited for)
+            ["/bin/sh", "-c", f"exec {command}"], stdin=its.fileno(), stdout=its.fileno()
+        )
+    try:
+        with ours:
+            yield ours
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+
+
+async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:
+    connection.close()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(connection.wait_closed(), openssh.ENDING_GRACE_S)
+    connection.abort()
+
+
+@contextlib.contextmanager
+def _told_as_unreachable(hop: Hop) -> Iterator[None]:
+    config, hint = hop.config, f"does `ssh {hop.host} true` work, if you have an ssh program?"
+    try:
+        yield
+    except asyncssh.PermissionDenied as error:
+        what = f"{hop.host} refuses to log in {config.user}: no key or password that it accepts"
+        raise StepFailed("ssh", what, hint) from error
+    except TimeoutError as error:
+        what = f"{hop.host} ({config.hostname} port {config.port}) does not answer"
+        raise StepFailed("ssh", what, hint) from error
+    except OSError as error:
+        reason = _reason(error)
+        what = f"{hop.host} ({config.hostname} port {config.port}) cannot be reached: {reason}"
+        raise StepFailed("ssh", what, hint) from error
+    except (asyncssh.Error, ValueError) as error:
+        what = f"ssh to {hop.host} failed: {plain(str(error))}"
+        raise StepFailed("ssh", what, hint) from error
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words; asyncio puts others in their place."""
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+async def _read_invitation(
+    connection: asyncssh.SSHClientConnection, host: str, command: str, line: bytes
+) -> Invitation:
+    reader = InvitationReader(host)
+    process = await connection.create_process(command, encoding=None, request_pty=False)
+    complaints = asyncio.create_task(_show(process.stderr))
+    try:
+        # If the command is gone already, its exit status says more than a broken pipe.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(line)
+            process.stdin.write_eof()
+        invitation = await _read(process.stdout, reader)
+        with contextlib.suppress(TimeoutError):
+            ended = asyncio.gather(process.wait_closed(), complaints)
+            await asyncio.wait_for(ended, openssh.ENDING_GRACE_S)
+    finally:
+        complaints.cancel()
+        process.close()
+    if invitation is not None:
+        return invitation
+    if process.exit_status == EXIT_MISSING:
+        raise reader.missing()
+    if process.exit_signal is not None:
+        raise reader.no_invitation(f"the command was ended by SIG{process.exit_signal[0]}")
+    if process.exit_status is None:
+        raise reader.no_invitation("the connection was lost")
+    raise reader.no_invitation(f"the command ended with exit status {process.exit_status}")
+
+
+async def _read(output: asyncssh.SSHReader[bytes], reader: InvitationReader) -> Invitation | None:
+    while True:
+        patience_s = openssh.DETAILS_GRACE_S if reader.marker_seen else None
+        data = b""
+        with contextlib.suppress(TimeoutError):
+            data = await asyncio.wait_for(output.read(CHUNK), patience_s)
+        if not data:
+            return reader.end()
+        if invitation := reader.feed(data):
+            return invitation
+
+
+async def _show(complaints: asyncssh.SSHReader[bytes]) -> None:
+    while data := await complaints.read(CHUNK):
+        for line in data.splitlines():
+            print(plain(line), file=sys.stderr)
