@@ -1,4 +1,4 @@
-"""What the user types to the client and not to the shell: ~. and its kin, as in ssh."""
+"""What the user types to the client and not to the shell: ~. and its kin, as in ssh(1)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,37 @@ class EscapeCommand(Enum):
     SUSPEND = b"\x1a"
 
 
-HELP_TEXT: Final = (
-    "Supported escape sequences:\r\n"
-    " ~.   - disconnect (the session ends on the server too)\r\n"
-    " ~^Z  - suspend trioet\r\n"
-    " ~?   - this message\r\n"
-    " ~~   - send the escape character by typing it twice\r\n"
-    "(Escapes are recognized only right after Enter.)\r\n"
-)
+_COMMANDS: Final = {command.value: command for command in EscapeCommand}
+
+
+def help_text(escape: bytes) -> str:
+    """What ``~?`` shows; lines end as a raw terminal needs it."""
+    key = f"^{chr(escape[0] ^ 64)}" if escape < b" " else escape.decode("latin-1")
+    lines = (
+        "Escapes, typed right after Enter:",
+        f"  {key}.   disconnect",
+        f"  {key}^Z  suspend trioet",
+        f"  {key}?   show this",
+        f"  {key}{key}   type {key} itself",
+    )
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+HELP_TEXT: Final = help_text(b"~")
 
 
 class EscapeFilter:
-    """Tell commands from keys. How the typing is sliced makes no difference."""
+    """Tell commands from keys. How the typing is sliced makes no difference.
+
+    A paste costs one search, whatever its length.
+    """
 
     def __init__(self, escape: bytes | None = b"~") -> None:
+        """``escape`` is one byte; None turns commands off."""
         self._escape = escape
-        self._at_start = True
+        self._after_enter = True
         self._held = False
-        if escape is not None:
-            mark = re.escape(escape)
-            self._after_enter = re.compile(rb"[\r\n]" + mark)
+        self._enter_escape = re.compile(rb"[\r\n]" + re.escape(escape or b""))
 
     def feed(self, typed: bytes) -> list[bytes | EscapeCommand]:
         """Return what was typed, as keys to send and commands to follow, in order.
@@ -44,42 +55,41 @@ class EscapeFilter:
         if self._escape is None:
             return [typed] if typed else []
         parts: list[bytes | EscapeCommand] = []
-        while typed:
+        keys: list[bytes] = []
+        at = 0
+        while at < len(typed):
             if self._held:
-                typed = self._after_escape(typed, parts)
-            elif self._at_start and typed.startswith(self._escape):
-                self._held, typed = True, typed[1:]
-            elif match := self._after_enter.search(typed):
-                parts.append(typed[: match.start() + 1])
-                self._held, typed = True, typed[match.end() :]
+                command = self._take_key(typed[at : at + 1], keys)
+                at += 1
+                if command is not None:
+                    _flush(keys, parts)
+                    parts.append(command)
+            elif self._after_enter and typed.startswith(self._escape, at):
+                self._held = True
+                at += 1
             else:
-                parts.append(typed)
-                self._at_start = typed[-1:] in (b"\r", b"\n")
-                typed = b""
-        return _joined(parts)
+                match = self._enter_escape.search(typed, at)
+                end = match.start() + 1 if match else len(typed)
+                keys.append(typed[at:end])
+                self._after_enter = typed[end - 1] in b"\r\n"
+                at = end
+        _flush(keys, parts)
+        return parts
 
-    def _after_escape(self, typed: bytes, parts: list[bytes | EscapeCommand]) -> bytes:
+    def _take_key(self, key: bytes, keys: list[bytes]) -> EscapeCommand | None:
+        """Deal with the key after the escape character; return what it commands."""
         assert self._escape is not None
-        self._held = self._at_start = False
-        key = typed[:1]
-        if key == self._escape:
-            parts.append(key)
-            return typed[1:]
-        try:
-            parts.append(EscapeCommand(key))
-        except ValueError:
-            parts.append(self._escape + key)
-            self._at_start = key in (b"\r", b"\n")
-            return typed[1:]
-        self._at_start = True  # as in ssh, another command may follow at once
-        return typed[1:]
+        self._held = False
+        command = _COMMANDS.get(key)
+        if command is None or key == self._escape:
+            keys.append(key if key == self._escape else self._escape + key)
+            self._after_enter = key in (b"\r", b"\n")
+            return None
+        self._after_enter = True  # as in ssh, another command may follow at once
+        return command
 
 
-def _joined(parts: list[bytes | EscapeCommand]) -> list[bytes | EscapeCommand]:
-    joined: list[bytes | EscapeCommand] = []
-    for part in parts:
-        if joined and isinstance(part, bytes) and isinstance(joined[-1], bytes):
-            joined[-1] += part
-        else:
-            joined.append(part)
-    return joined
+def _flush(keys: list[bytes], parts: list[bytes | EscapeCommand]) -> None:
+    if keys:
+        parts.append(b"".join(keys))
+        keys.clear()
