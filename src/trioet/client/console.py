@@ -1,21 +1,26 @@
 """The local terminal, or the pipes and files in its place.
 
-Descriptors are never made non-blocking where another process shares them: a terminal or
-pipe is opened a second time instead, which gives us a description of our own. Reads and
-writes happen in the task that wants them, without threads, for the sake of a key's echo.
+Descriptors are not made non-blocking where another process shares them: a terminal or pipe
+is opened a second time instead, which gives us a description of our own, and a socket is
+asked not to wait with each call. Only where the system allows neither is the shared flag
+set, and put back before anyone else can run into it. Reads and writes happen in the task
+that wants them, without threads, for the sake of a key's echo.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import select
 import signal
+import socket
 import stat
 import struct
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final, TypeAlias
 
 import trio
@@ -66,27 +71,28 @@ class Console:
         while True:
             await self._source.wait_readable()
             try:
-                return os.read(self._source.descriptor, max_bytes)
+                return self._source.read(max_bytes)
             except BlockingIOError:
                 continue
             except OSError:
                 return b""
 
-    def write_nowait(self, data: bytes) -> int:
+    def write_nowait(self, data: bytes | memoryview) -> int:
         """Write what can be written now; return how many bytes that was.
 
         Raises:
           LocalError: the terminal, or whoever read the pipe, is gone.
         """
         try:
-            return os.write(self._sink.descriptor, data)
+            return self._sink.write(data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise LocalError(f"cannot write the output: {error.strerror}") from error
+            raise LocalError(_why_not_written(error)) from error
 
     async def write(self, data: bytes) -> None:
-        """Write all of it. Cancellation leaves the beginning written.
+        """Write all of it. Cancellation leaves a beginning written, nobody knows how much:
+        who must know uses :meth:`write_nowait` and :meth:`wait_writable`.
 
         Raises:
           LocalError: the terminal, or whoever read the pipe, is gone.
@@ -94,20 +100,27 @@ class Console:
         rest = memoryview(data)
         while rest:
             await self._sink.wait_writable()
-            rest = rest[self.write_nowait(bytes(rest)) :]
+            rest = rest[self.write_nowait(rest) :]
+
+    async def wait_writable(self) -> None:
+        """Wait until something can be written. Cancellation changes nothing."""
+        await self._sink.wait_writable()
 
     def notice(self, text: str) -> None:
         """Tell the user something, on stderr."""
         text = text.rstrip("\r\n").replace("\r\n", "\n")
-        end = "\r\n" if self._raw else "\n"
+        end = "\r\n" if self._raw and os.isatty(2) else "\n"
         with suppress(OSError):
-            os.write(2, (text.replace("\n", end) + end).encode())
+            os.write(2, (text.replace("\n", end) + end).encode(errors="replace"))
 
     def enter_raw(self) -> None:
         """Make the terminal pass every key on, as ssh does."""
         if self._cooked is None:
             return
-        termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, _raw(self._cooked))
+        try:
+            termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, _raw(self._cooked))
+        except termios.error as error:
+            raise LocalError("the terminal is gone") from error
         self._raw = True
 
     def leave_raw(self) -> None:
@@ -118,37 +131,66 @@ class Console:
             self._raw = False
 
     def suspend(self) -> None:
-        """Stop this program as Ctrl-Z would; return when it is continued."""
+        """Stop our process group as Ctrl-Z would; return when it is continued."""
         self.leave_raw()
+        self._source.give_back()
+        self._sink.give_back()
         os.kill(0, signal.SIGTSTP)
+        self._source.take()
+        self._sink.take()
         self.enter_raw()
+
+    def continued(self) -> None:
+        """Take the terminal again after a stop that was not ours (SIGSTOP): the shell has
+        put it into its own mode."""
+        if self._raw:
+            self.enter_raw()
 
 
 class _End:
-    """One end: its descriptor, and whether waiting for it means anything."""
+    """One end: how to read or write it, and whether waiting for it means anything."""
 
-    def __init__(self, descriptor: int, *, writing: bool) -> None:
-        self.is_tty = os.isatty(descriptor)
-        self._shared_flags: int | None = None
-        mode = os.fstat(descriptor).st_mode
-        # epoll refuses regular files and /dev/null: these are always ready.
-        self._waits = self.is_tty or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-        self._reopened = -1
-        self.descriptor = descriptor
-        if self._waits:
-            self._open_again(os.O_WRONLY if writing else os.O_RDONLY)
-
-    def _open_again(self, access: int) -> None:
-        access = os.O_RDWR if self.is_tty else access
+    def __init__(self, descriptor: int, access: int) -> None:
         try:
-            path = (
-                os.ttyname(self.descriptor) if self.is_tty else f"/proc/self/fd/{self.descriptor}"
-            )
-            flags = access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            self._reopened = self.descriptor = os.open(path, flags)
-        except OSError:  # a socket, or a terminal of another mount namespace
-            self._shared_flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+            status = os.fstat(descriptor)
+        except OSError as error:
+            raise LocalError(f"file descriptor {descriptor} is not open") from error
+        self.descriptor = descriptor
+        self.is_tty = os.isatty(descriptor)
+        self._waits = _can_be_waited_for(descriptor)
+        self._own = -1
+        self._socket: socket.socket | None = None
+        self._flag_set = False
+        if stat.S_ISSOCK(status.st_mode):
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+        elif self._waits and status.st_rdev != _PTMX:
+            self._own = _open_again(descriptor, access)
+            if self._own >= 0:
+                self.descriptor = self._own
+        self.take()
+
+    def take(self) -> None:
+        """Make the shared description non-blocking, where there is no other way."""
+        shared = self._waits and self._own < 0 and self._socket is None
+        if shared and os.get_blocking(self.descriptor):
             os.set_blocking(self.descriptor, False)
+            self._flag_set = True
+
+    def give_back(self) -> None:
+        """Make it blocking again."""
+        if self._flag_set:
+            os.set_blocking(self.descriptor, True)
+            self._flag_set = False
+
+    def read(self, max_bytes: int) -> bytes:
+        if self._socket is not None:
+            return self._socket.recv(max_bytes, socket.MSG_DONTWAIT)
+        return os.read(self.descriptor, max_bytes)
+
+    def write(self, data: bytes | memoryview) -> int:
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        return os.write(self.descriptor, data)
 
     async def wait_readable(self) -> None:
         if self._waits:
@@ -163,10 +205,38 @@ class _End:
             await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        if self._shared_flags is not None:
-            fcntl.fcntl(self.descriptor, fcntl.F_SETFL, self._shared_flags)
-        if self._reopened >= 0:
-            os.close(self._reopened)
+        self.give_back()
+        if self._socket is not None:
+            self._socket.close()
+        if self._own >= 0:
+            os.close(self._own)
+
+
+_PTMX: Final = os.makedev(5, 2)
+"""The master of a pseudo-terminal: opening it again would make another one."""
+
+
+def _can_be_waited_for(descriptor: int) -> bool:
+    """False for what epoll refuses and is always ready: regular files, /dev/null."""
+    if sys.platform != "linux":
+        return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    with select.epoll() as poll:
+        try:
+            poll.register(descriptor)
+        except PermissionError:
+            return False
+    return True
+
+
+def _open_again(descriptor: int, access: int) -> int:
+    """Open a terminal or pipe once more; -1 where that is not allowed (after su, say)."""
+    flags = access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with suppress(OSError):
+        return os.open(f"/proc/self/fd/{descriptor}", flags)
+    if os.isatty(descriptor):
+        with suppress(OSError):
+            return os.open(os.ttyname(descriptor), flags)
+    return -1
 
 
 @contextmanager
@@ -176,27 +246,44 @@ def open_console(
     """Take the terminal over, raw if keys come from one; give it back whatever happens.
 
     ``reserved_rows`` at the foot of the window are not counted in its size.
+
+    Raises:
+      LocalError: a descriptor is not open, or its terminal is gone.
     """
-    source = _End(stdin, writing=False)
-    sink = _End(stdout, writing=True)
-    console = Console(source, sink, reserved_rows)
-    try:
+    with ExitStack() as stack:
+        source = _End(stdin, os.O_RDONLY)
+        stack.callback(source.close)
+        sink = _End(stdout, os.O_WRONLY)
+        stack.callback(sink.close)
+        console = Console(source, sink, reserved_rows)
+        stack.callback(console.leave_raw)
         if raw:
             console.enter_raw()
         yield console
-    finally:
-        console.leave_raw()
-        source.close()
-        sink.close()
 
 
 async def watch_window_size(console: Console, on_change: Callable[[Size], None]) -> None:
-    """Call ``on_change`` with the new size whenever the window changes, until cancelled."""
-    if sys.platform == "win32":
-        return
-    with trio.open_signal_receiver(signal.SIGWINCH) as signals:
-        async for _ in signals:
+    """Call ``on_change`` with the size whenever the window may have changed, until cancelled.
+
+    That is at once, so that no change falls between, on SIGWINCH, and when we are continued
+    after a stop: only the program in the foreground is told of changes.
+    """
+    with trio.open_signal_receiver(signal.SIGWINCH, signal.SIGCONT) as signals:
+        on_change(console.window_size())
+        async for number in signals:
+            if number == signal.SIGCONT:
+                console.continued()
             on_change(console.window_size())
+
+
+def _why_not_written(error: OSError) -> str:
+    match error.errno:
+        case errno.EIO:
+            return "the terminal is gone"
+        case errno.EPIPE | errno.ECONNRESET:
+            return "nobody reads the output any more"
+        case _:
+            return f"cannot write the output: {error.strerror}"
 
 
 def _raw(cooked: list[int | list[bytes | int]]) -> list[int | list[bytes | int]]:
