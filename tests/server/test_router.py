@@ -78,8 +78,8 @@ async def test_a_connection_is_handed_to_who_registered_its_id(site: Site) -> No
 
 
 async def test_a_removed_id_leads_nowhere(site: Site) -> None:
+    """Even soon after the start of the router: this one will not come back."""
     registration = await site.register()
-    site.router._grace_until = 0
     registration.remove(ID)
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -15,6 +15,8 @@ class Cutter:
 
     def __init__(self, port: int) -> None:
         self.cuts = 0
+        self.refuse = False
+        """True: new connections are reset, too."""
         self.bytes_relayed = 0
         self._port = port
         self._open: set[trio.SocketStream] = set()
@@ -43,6 +45,8 @@ class Cutter:
         self._open.clear()
 
     async def _relay(self, near: trio.SocketStream) -> None:
+        if self.refuse:
+            return
         try:
             far = await trio.open_tcp_stream("127.0.0.1", self._port)
         except OSError:

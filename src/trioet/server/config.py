@@ -5,13 +5,15 @@ from __future__ import annotations
 import configparser
 import difflib
 import logging
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from trioet.errors import UsageError
+from trioet.server.places import MAX_SOCKET_PATH
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +21,18 @@ DEFAULT_PORT: Final = 2022
 REPLAY_MEMORY: Final = 1024**3
 """Bytes of replay buffers on the whole machine. A session that nobody reads fills 64 MiB."""
 
+MIN_REPLAY_MEMORY: Final = 1024**2
+"""Less is a unit forgotten: the 256 of somebody who meant megabytes."""
+
 MAX_FILE: Final = 256 * 1024
+MAX_SHOWN: Final = 60
+"""Characters of a wrong value that an error shows."""
+
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
-IGNORED_ET_KEYS: Final = {"silent", "logsize", "telemetry", "logdirectory", "serverfifo"}
-"""Keys of et.cfg that mean nothing here: we log to stderr, and send no telemetry. The
-server's fifo speaks a protocol of ET's own programs."""
+_Key = TypeVar("_Key")
+_Readers = Mapping[_Key, tuple[str, Callable[[Any], object]]]
+"""key -> the field of ServeConfig, and what makes its value or raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,9 @@ def read_config(path: str) -> ServeConfig:
     if len(data) > MAX_FILE:
         raise UsageError(f"{path}: more than {MAX_FILE} bytes; is this the right file?")
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: byte {error.start} is not UTF-8") from error
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from error
     return parse_toml(text, path) if path.endswith(".toml") else parse_et_cfg(text, path)
 
 
@@ -70,107 +78,141 @@ def parse_toml(text: str, path: str) -> ServeConfig:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # tomllib lets out what deep nesting and numbers of thousands of digits raise.
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from error
     for key in table:
         if key not in _TOML_KEYS:
             near = difflib.get_close_matches(key, _TOML_KEYS, 1)
-            meant = f"; is {near[0]!r} meant?" if near else f"; known are {', '.join(_TOML_KEYS)}"
-            raise UsageError(f"{path}: no key is called {key!r}{meant}")
+            meant = f"is {near[0]!r} meant?" if near else f"known are {', '.join(_TOML_KEYS)}"
+            raise UsageError(f"{path}: no key is called {_shown(key)}; {meant}")
     return _applied(table, _TOML_KEYS, path)
 
 
 def parse_et_cfg(text: str, path: str) -> ServeConfig:
-    """Parse ET's own format (specification 2.6); keys without a meaning here are ignored.
+    """Parse ET's own format (specification 2.6), read as ET reads it.
+
+    Names are the same in capitals, indentation means nothing, of a key given twice the
+    last counts. Keys without a meaning here, like telemetry, are named in the log and
+    ignored.
 
     Raises:
       UsageError: as for read_config.
     """
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser = configparser.ConfigParser(
+        interpolation=None, strict=False, delimiters=("=",), allow_no_value=True, default_section=""
+    )
     try:
-        parser.read_string(text, path)
+        parser.read_string("\n".join(line.strip() for line in text.splitlines()), path)
+    except configparser.MissingSectionHeaderError as error:
+        raise UsageError(f"{path}: line {error.lineno} stands before any [Section]") from error
     except configparser.Error as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
-    found = {key: value for name in parser.sections() for key, value in parser[name].items()}
-    ignored = sorted(IGNORED_ET_KEYS & found.keys())
+    found = {
+        (section.lower(), key): value or ""
+        for section in parser.sections()
+        for key, value in parser[section].items()
+    }
+    ignored = sorted(".".join(key) for key in found.keys() - _ET_KEYS.keys())
     if ignored:
         log.info("%s: ignored, for they mean nothing here: %s", path, ", ".join(ignored))
     return _applied(found, _ET_KEYS, path)
 
 
-def _applied(
-    found: Mapping[str, Any], keys: Mapping[str, tuple[str, Callable[[Any], object]]], path: str
-) -> ServeConfig:
+def _applied(found: Mapping[_Key, object], readers: _Readers[_Key], path: str) -> ServeConfig:
     changes: dict[str, Any] = {}
-    for key, value in found.items():
-        if key in keys:
-            field, read = keys[key]
-            try:
-                changes[field] = read(value)
-            except ValueError as error:
-                raise UsageError(f"{path}: {key} = {value!r}: {error}") from None
+    for key in readers.keys() & found.keys():
+        field, read = readers[key]
+        try:
+            changes[field] = read(found[key])
+        except ValueError as error:
+            name = key if isinstance(key, str) else field
+            raise UsageError(f"{path}: {name} = {_shown(found[key])}: {error}") from None
     return replace(ServeConfig(), **changes)
 
 
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
 def _port(value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
+    # Zero, any free port, is for the command line: clients must find it the next day too.
+    if type(value) is not int or not 0 < value < 65536:
         raise ValueError("a port is a number from 1 to 65535")
-    return int(text)
+    return value
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a text in quotes belongs here")
+def _et_port(text: str) -> int:
+    return _port(int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None)
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not os.path.isabs(value) or "\0" in value:
+        raise ValueError("a path that begins with / belongs here, in quotes")
+    if len(os.fsencode(value)) > MAX_SOCKET_PATH:
+        raise ValueError(f"too long for the name of a socket: {MAX_SOCKET_PATH} bytes at most")
     return value
 
 
 def _addresses(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise ValueError("an address belongs here, or a list of them, in quotes")
-    return tuple(value)
+    return tuple(map(_address, value if isinstance(value, list) else [value]))
 
 
-def _et_addresses(value: str) -> tuple[str, ...]:
-    return tuple(part for part in re.split(r"[,\s]+", value) if part)
+def _et_addresses(text: str) -> tuple[str, ...]:
+    return tuple(map(_address, re.findall(r"[^,\s]+", text)))
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z._:%-]+", value):
+        raise ValueError(
+            'an address like "192.0.2.1" or "::1", or a list of them, belongs here, '
+            "without brackets and without a port"
+        )
+    return value
 
 
 def memory(value: object) -> int:
     """Read an amount of memory: bytes, or with a K, M or G behind, like "256M".
 
     Raises:
-      ValueError: it is none.
+      ValueError: it is none, or less than MIN_REPLAY_MEMORY.
     """
-    match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-    if match is None or isinstance(value, bool):
+    text = "" if isinstance(value, bool) else str(value).strip().upper()
+    match = re.fullmatch(r"([0-9]{1,15})\s*([KMG]?)(?:I?B)?", text)
+    if match is None:
         raise ValueError('an amount of memory is a number with K, M or G, like "256M"')
-    return int(match[1]) * _UNITS[match[2].upper()]
+    size = int(match[1]) * _UNITS[match[2]]
+    if size < MIN_REPLAY_MEMORY:
+        raise ValueError(f'at least {MIN_REPLAY_MEMORY} bytes; is "{match[1]}M" meant?')
+    return size
 
 
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError("true or false belongs here")
+    raise ValueError("true or false belongs here, without quotes")
 
 
-def _et_verbosity(value: str) -> bool:
-    if not value.strip().isdigit():
-        raise ValueError("a number belongs here")
-    return int(value) > 0
+def _et_verbosity(text: str) -> bool:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("a number belongs here, 0 for little")
+    return int(text) > 0
 
 
-_TOML_KEYS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
+_TOML_KEYS: Final[_Readers[str]] = {
     "port": ("port", _port),
     "bind": ("bind", _addresses),
-    "socket": ("socket", _text),
+    "socket": ("socket", _path),
     "replay_memory": ("replay_memory", memory),
     "verbose": ("verbose", _flag),
 }
 
-_ET_KEYS: Final[Mapping[str, tuple[str, Callable[[Any], object]]]] = {
-    "port": ("port", _port),
-    "bind_ip": ("bind", _et_addresses),
-    "verbose": ("verbose", _et_verbosity),
+_ET_KEYS: Final[_Readers[tuple[str, str]]] = {
+    ("networking", "port"): ("port", _et_port),
+    ("networking", "bind_ip"): ("bind", _et_addresses),
+    ("debug", "verbose"): ("verbose", _et_verbosity),
 }

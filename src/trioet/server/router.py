@@ -57,6 +57,7 @@ class Router:
         self._owners: dict[bytes, Registration] = {}
         self._keepers: list[Registration] = []
         self._missed: dict[bytes, float] = {}
+        self._ended: dict[bytes, float] = {}
         self._grace_until = trio.current_time() + GRACE_S
 
     def __repr__(self) -> str:
@@ -65,6 +66,8 @@ class Router:
     def deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
         """Hand a connection to whoever has registered its id."""
         owner = self._owners.get(client_id)
+        if owner is None and client_id in self._ended:
+            return Verdict.UNKNOWN
         if owner is None:
             patience = max(self._grace_until, self._missed.get(client_id, 0.0))
             return Verdict.LATER if trio.current_time() < patience else Verdict.UNKNOWN
@@ -123,6 +126,7 @@ class Router:
             if self._owners.get(name) is registration:
                 del self._owners[name]
                 registration.ids.discard(name)
+                self._remember_ended(name)
         registration.channel.send_nowait(
             {
                 "v": LOCAL_VERSION,
@@ -131,6 +135,12 @@ class Router:
             }
         )
         self.door.registrations_changed()
+
+    def _remember_ended(self, client_id: bytes) -> None:
+        # Not one that may come back: within the grace, its client need not wait to be told.
+        now = trio.current_time()
+        self._ended = {name: until for name, until in self._ended.items() if until > now}
+        self._ended[client_id] = now + GRACE_S
 
     def _add(self, registration: Registration, client_id: bytes) -> bool:
         owner = self._owners.get(client_id)
@@ -141,6 +151,7 @@ class Router:
         self._owners[client_id] = registration
         registration.ids.add(client_id)
         self._missed.pop(client_id, None)
+        self._ended.pop(client_id, None)
         return True
 
     def _forget(self, registration: Registration) -> None:

@@ -13,6 +13,9 @@ import shutil
 import sys
 from typing import Final
 
+# Two settings that look forgotten and must stay away: PrivateUsers= would hide from
+# SO_PEERCRED who registers, and RuntimeDirectoryPreserve= would, with DynamicUser=, move
+# the directory to where no user's keeper can reach the socket (systemd.exec(5)).
 SYSTEM_UNIT: Final = """\
 # For all users: save as /etc/systemd/system/trioet.service, then
 #   systemctl daemon-reload && systemctl enable --now trioet
@@ -37,6 +40,7 @@ ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
+PrivateMounts=yes
 ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
@@ -55,7 +59,7 @@ RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
-UMask=0022
+UMask=0077
 LimitNOFILE=65536
 
 [Install]
@@ -76,6 +80,7 @@ ExecReload=kill -HUP $MAINPID
 Restart=on-failure
 KillMode=process
 NoNewPrivileges=yes
+UMask=0077
 LimitNOFILE=65536
 
 [Install]
@@ -85,7 +90,8 @@ WantedBy=default.target
 SOCKET_UNIT: Final = """\
 # To start on the first connection: save beside trioet.service as trioet.socket, then
 #   systemctl daemon-reload && systemctl enable --now trioet.socket
-# Clients that come while the service restarts wait here and are not refused.
+# (with --user for one user's). Clients that come while the service restarts wait here
+# and are not refused.
 [Unit]
 Description=trioet's port
 
@@ -103,5 +109,18 @@ UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT, "socket": SOCKET_UNIT}
 
 def print_unit(kind: str) -> str:
     """Return the unit of that kind, naming this installation's own program."""
-    program = shutil.which(sys.argv[0]) or os.path.join(os.path.dirname(sys.executable), "trioet")
-    return UNITS[kind].format(program=os.path.abspath(program))
+    return UNITS[kind].format(program=_quoted(_program()))
+
+
+def _program() -> str:
+    """The `trioet` that was called; when it was called by another name, the one beside."""
+    called = shutil.which(sys.argv[0]) or ""
+    if os.path.basename(called) != "trioet":
+        called = os.path.join(os.path.dirname(sys.executable), "trioet")
+    return os.path.abspath(called)
+
+
+def _quoted(path: str) -> str:
+    """As systemd.service(5) wants it: % and $ doubled, a path with blanks in quotes."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if escaped != path or " " in path else path

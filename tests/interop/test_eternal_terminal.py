@@ -1,0 +1,270 @@
+"""Sessions with the real Eternal Terminal 7.0 programs, both ways.
+
+They are found on PATH: `et` and `etserver`; the real `etterminal` beside them. Recorded
+sessions of theirs are replayed in tests/wire without them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from farside import FarSide
+from fixtures_sshd import Sshd
+from ptys import Person, at_terminal
+from trioet.demo.cutter import Cutter
+from waiting import until
+
+ET = shutil.which("et")
+ETSERVER = shutil.which("etserver")
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        ET is None or ETSERVER is None, reason="needs Eternal Terminal's et and etserver on PATH"
+    ),
+]
+
+CUTS = 20
+FAR_BYTES = 30_000_000
+
+
+class EtServer:
+    """A real etserver, and a far side on whose PATH only its etterminal is."""
+
+    def __init__(self, sshd: Sshd, directory: Path, port: int) -> None:
+        assert ETSERVER is not None
+        self.sshd = sshd
+        self.port = port
+        self.fifo = directory / "fifo"
+        terminal = Path(ETSERVER).parent / "etterminal"
+        sshd.put_program("etterminal", f'exec {terminal} --logdir={directory} "$@"')
+        self.process = subprocess.Popen(
+            [
+                ETSERVER,
+                f"--port={port}",
+                "--bindip=127.0.0.1",
+                f"--serverfifo={self.fifo}",
+                f"--logdir={directory}",
+                "--telemetry=false",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 20
+        while not self.fifo.exists():
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def etserver(sshd: Sshd, runtime_dir: Path, free_tcp_port: int) -> Iterator[EtServer]:
+    made = EtServer(sshd, runtime_dir, free_tcp_port)
+    yield made
+    made.process.send_signal(signal.SIGKILL)
+    made.process.wait()
+
+
+def trioet_to_et(far: FarSide, server: EtServer, *arguments: str) -> list[str]:
+    far.sshd.bin.joinpath("trioet").unlink(missing_ok=True)
+    terminal = Path(ETSERVER or "").parent / "etterminal"
+    far.sshd.put_program("etterminal", f'exec {terminal} --logdir={far.runtime_dir} "$@"')
+    return far.connect("--serverfifo", str(server.fifo), *arguments)
+
+
+def et_to_trioet(far: FarSide, port: int, *arguments: str) -> list[str]:
+    """Real `et`, which knows no -F: what it and its ssh need is on the command line."""
+    assert ET is not None
+    host = f"127.0.0.1:{port}"
+    ssh = ["--ssh-option", f"Port={far.sshd.port}"]
+    files = far.sshd.directory
+    ssh += ["--ssh-option", f"IdentityFile={files}/user_key"]
+    ssh += ["--ssh-option", f"UserKnownHostsFile={files}/known_hosts"]
+    return [ET, "--telemetry=false", f"--logdir={far.runtime_dir}", *ssh, *arguments, host]
+
+
+async def see_prompt(person: Person) -> None:
+    """`et` drops what was typed before it set the terminal raw."""
+    with trio.fail_after(20):
+        while not person.seen.rstrip().endswith((b"#", b"$")):
+            await person.read_some()
+
+
+async def count_through_cuts(person: Person, cutter: Cutter) -> None:
+    """Print numbers 20 times, cut each time in the middle, miss none."""
+    await person.run(b"stty -echo")
+    for cuts in range(CUTS):
+        await person.type(b"seq 20000; echo DO''NE\n")
+        shown = b""
+        with trio.fail_after(20):
+            while b"DONE" not in shown:
+                shown += await person.read_some()
+                if cutter.cuts == cuts and len(shown) > 30_000:
+                    cutter.cut()
+        lines = shown.replace(b"\r", b"").split(b"\n")
+        assert [int(line) for line in lines if line.isdigit()] == list(range(1, 20001))
+        person.seen = b""
+    assert cutter.cuts == CUTS
+
+
+# trioet connect -> etserver
+
+
+async def test_our_client_types_resizes_and_leaves(far_side: FarSide, etserver: EtServer) -> None:
+    command = trioet_to_et(far_side, etserver, "-p", str(etserver.port), "-o", "SetEnv=FOO=bar")
+    async with at_terminal(command, far_side.environment, 33, 111) as person:
+        assert await person.run(b"stty size; echo $FOO") == b"33 111\r\nbar\r\n"
+        person.resize(50, 132)
+        await person.run(b"sleep 0.3")
+        assert await person.run(b"stty size") == b"50 132\r\n"
+        await person.type(b"exit\n")
+        await person.until(b"[trioet: session ended]")
+        assert await person.end() == 0
+
+
+async def test_our_client_runs_a_command_ets_way(far_side: FarSide, etserver: EtServer) -> None:
+    command = trioet_to_et(far_side, etserver, "-p", str(etserver.port), "-c", "echo 6*7=$((6*7))")
+    async with at_terminal(command, far_side.environment) as person:
+        await person.until(b"6*7=42\r\n")
+        assert await person.end() == 0
+
+
+async def test_our_client_survives_cuts(far_side: FarSide, etserver: EtServer) -> None:
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(etserver.port)
+        near = await nursery.start(cutter.serve)
+        command = trioet_to_et(far_side, etserver, "-p", str(near))
+        async with at_terminal(command, far_side.environment) as person:
+            await count_through_cuts(person, cutter)
+        nursery.cancel_scope.cancel()
+
+
+async def test_our_client_keeps_an_idle_session_with_keepalives(
+    far_side: FarSide, etserver: EtServer
+) -> None:
+    command = trioet_to_et(far_side, etserver, "-p", str(etserver.port), "-k", "1")
+    async with at_terminal(command, far_side.environment) as person:
+        await person.run(b"true")
+        await person.run(b"sleep 5")
+        assert b"no reply" not in person.seen
+
+
+async def test_our_client_catches_up_with_30_megabytes(
+    far_side: FarSide, etserver: EtServer
+) -> None:
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(etserver.port)
+        near = await nursery.start(cutter.serve)
+        command = trioet_to_et(far_side, etserver, "-p", str(near))
+        async with at_terminal(command, far_side.environment) as person:
+            await catch_up(person, cutter, far_side.runtime_dir)
+        nursery.cancel_scope.cancel()
+
+
+async def catch_up(person: Person, cutter: Cutter, directory: Path) -> None:
+    """Be away while 30 MB are printed; get all of them, to the last byte."""
+    made, go = directory / "made", directory / "go"
+    await person.run(b"stty -echo")
+    script = (
+        f"echo WAIT''ING; until [ -e {go} ]; do sleep 0.05; done;"
+        f" head -c {FAR_BYTES} /dev/zero | tr '\\0' x; touch {made}; echo DO''NE\n"
+    )
+    await person.type(script.encode())
+    await person.until(b"WAITING")
+    cutter.refuse = True
+    cutter.cut()
+    go.touch()
+    await until(made.exists, patience_s=90)
+    cutter.refuse = False
+    shown = 0
+    with trio.fail_after(60):
+        while b"DONE" not in person.seen:
+            await person.read_some()
+            shown += person.seen.count(b"x")
+            person.seen = person.seen.replace(b"x", b"")[-3000:]
+    assert shown == FAR_BYTES
+
+
+# et -> trioet serve
+
+
+async def test_their_client_types_resizes_and_leaves(far_side: FarSide) -> None:
+    command = et_to_trioet(far_side, far_side.start_router())
+    async with at_terminal(command, far_side.environment, 33, 111) as person:
+        await see_prompt(person)
+        assert await person.run(b"stty size; echo $ET_VERSION") == b"33 111\r\n7.0.0\r\n"
+        person.resize(50, 132)
+        await person.run(b"sleep 0.3")
+        assert await person.run(b"stty size") == b"50 132\r\n"
+        await person.type(b"exit\n")
+        await person.until(b"Session terminated")
+        assert await person.end() == 0
+
+
+async def test_their_client_runs_a_command(far_side: FarSide) -> None:
+    port = far_side.start_router()
+    command = et_to_trioet(far_side, port, "-c", "echo 6*7=$((6*7))")
+    async with at_terminal(command, far_side.environment) as person:
+        await person.until(b"6*7=42\r\n")
+        await person.until(b"Session terminated")
+        assert await person.end() == 0
+
+
+async def test_their_client_survives_cuts(far_side: FarSide) -> None:
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(far_side.start_router())
+        near = await nursery.start(cutter.serve)
+        command = et_to_trioet(far_side, near)
+        async with at_terminal(command, far_side.environment) as person:
+            await see_prompt(person)
+            await count_through_cuts(person, cutter)
+        nursery.cancel_scope.cancel()
+
+
+async def test_their_client_catches_up_with_30_megabytes(far_side: FarSide) -> None:
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(far_side.start_router())
+        near = await nursery.start(cutter.serve)
+        command = et_to_trioet(far_side, near)
+        async with at_terminal(command, far_side.environment) as person:
+            await see_prompt(person)
+            await catch_up(person, cutter, far_side.runtime_dir)
+        nursery.cancel_scope.cancel()
+
+
+async def test_their_client_keeps_an_idle_session_with_keepalives(far_side: FarSide) -> None:
+    """Two unanswered keepalives would make it drop the connection."""
+    command = et_to_trioet(far_side, far_side.start_router(), "-k", "1")
+    async with at_terminal(command, far_side.environment) as person:
+        await see_prompt(person)
+        await person.run(b"sleep 5")
+        assert "ended" not in far_side.keeper_log()
+
+
+async def test_their_session_survives_a_killed_router(far_side: FarSide) -> None:
+    port = far_side.start_router()
+    command = et_to_trioet(far_side, port)
+    async with at_terminal(command, far_side.environment) as person:
+        await see_prompt(person)
+        await person.run(b"true")
+        far_side.stop_router(signal.SIGKILL)
+        assert await person.run(b"echo still here") == b"still here\r\n"
+        far_side.start_router(port)
+        assert await person.run(b"echo and now") == b"and now\r\n"
+
+
+async def test_their_client_ends_other_sessions(far_side: FarSide) -> None:
+    """`et -x` kills processes called etterminal; ours have ended long before."""
+    command = et_to_trioet(far_side, far_side.start_router(), "-x")
+    async with at_terminal(command, far_side.environment) as person:
+        await see_prompt(person)
+        assert await person.run(b"echo fine") == b"fine\r\n"
