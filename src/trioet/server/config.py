@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias
 
 from trioet.errors import UsageError
 from trioet.server.places import MAX_SOCKET_PATH
@@ -30,9 +30,8 @@ MAX_SHOWN: Final = 60
 
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
-_Key = TypeVar("_Key")
-_Readers = Mapping[_Key, tuple[str, Callable[[Any], object]]]
-"""key -> the field of ServeConfig, and what makes its value or raises ValueError."""
+_Readers: TypeAlias = Mapping[str, tuple[str, Callable[[Any], object]]]
+"""Key -> the field of ServeConfig, and what makes its value or raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +108,24 @@ def parse_et_cfg(text: str, path: str) -> ServeConfig:
     except configparser.Error as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from error
     found = {
-        (section.lower(), key): value or ""
+        f"{section.lower()}.{key}": value or ""
         for section in parser.sections()
         for key, value in parser[section].items()
     }
-    ignored = sorted(".".join(key) for key in found.keys() - _ET_KEYS.keys())
+    ignored = sorted(found.keys() - _ET_KEYS.keys())
     if ignored:
         log.info("%s: ignored, for they mean nothing here: %s", path, ", ".join(ignored))
     return _applied(found, _ET_KEYS, path)
 
 
-def _applied(found: Mapping[_Key, object], readers: _Readers[_Key], path: str) -> ServeConfig:
+def _applied(found: Mapping[str, object], readers: _Readers, path: str) -> ServeConfig:
     changes: dict[str, Any] = {}
     for key in readers.keys() & found.keys():
         field, read = readers[key]
         try:
             changes[field] = read(found[key])
         except ValueError as error:
-            name = key if isinstance(key, str) else field
-            raise UsageError(f"{path}: {name} = {_shown(found[key])}: {error}") from None
+            raise UsageError(f"{path}: {key} = {_shown(found[key])}: {error}") from None
     return replace(ServeConfig(), **changes)
 
 
@@ -203,7 +201,7 @@ def _et_verbosity(text: str) -> bool:
     return int(text) > 0
 
 
-_TOML_KEYS: Final[_Readers[str]] = {
+_TOML_KEYS: Final[_Readers] = {
     "port": ("port", _port),
     "bind": ("bind", _addresses),
     "socket": ("socket", _path),
@@ -211,8 +209,8 @@ _TOML_KEYS: Final[_Readers[str]] = {
     "verbose": ("verbose", _flag),
 }
 
-_ET_KEYS: Final[_Readers[tuple[str, str]]] = {
-    ("networking", "port"): ("port", _et_port),
-    ("networking", "bind_ip"): ("bind", _et_addresses),
-    ("debug", "verbose"): ("verbose", _et_verbosity),
+_ET_KEYS: Final[_Readers] = {
+    "networking.port": ("port", _et_port),
+    "networking.bind_ip": ("bind", _et_addresses),
+    "debug.verbose": ("verbose", _et_verbosity),
 }
