@@ -19,8 +19,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 @pytest.fixture
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A private directory for sockets, with a name short enough for them (unix(7))."""
-    path = Path(tempfile.mkdtemp(prefix="te-", dir="/dev/shm"))
+    """A private directory for sockets, with a name short enough for them (unix(7)).
+
+    Not pytest's tmp_path, whose names are long, and not in /tmp.
+    """
+    place = "/dev/shm" if os.path.isdir("/dev/shm") else os.path.expanduser("~")
+    path = Path(tempfile.mkdtemp(prefix="te-", dir=place))
     monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(path))
     yield path
     shutil.rmtree(path)

@@ -17,7 +17,7 @@ FLOORS = [
     {"link"},
     {"session"},
     {"bootstrap"},
-    {"server", "client"},
+    {"server", "client", "web", "scon"},
     {"demo"},
     {"cli"},
 ]
@@ -96,11 +96,21 @@ def test_imports_only_point_down(path: Path) -> None:
     assert strays(str(place), path.read_text()) == []
 
 
+def doers(path: str, source: str) -> list[str]:
+    """Imports that do I/O or look at clocks, of a source at ``path`` that may not."""
+    if not path.startswith(SANS_IO_PLACES):
+        return []
+    return [target for target in imported(source) if target.split(".")[0] in SANS_IO]
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_sans_io_modules_do_no_io(path: Path) -> None:
-    place = str(path.relative_to(ROOT))
-    if place.startswith(SANS_IO_PLACES):
-        assert not set(imported(path.read_text())) & set(SANS_IO)
+    assert doers(str(path.relative_to(ROOT)), path.read_text()) == []
+
+
+def test_packages_are_empty_so_that_importing_one_module_imports_no_other() -> None:
+    packages = [path for path in ROOT.rglob("__init__.py") if path.parent != ROOT]
+    assert [str(path) for path in packages if path.read_text()] == []
 
 
 @pytest.mark.parametrize(
@@ -111,6 +121,8 @@ def test_sans_io_modules_do_no_io(path: Path) -> None:
         ("server", "from trioet.client.app import Client"),
         ("client", "def f():\n    from trioet.server import places"),
         ("errors", "import trioet.wire"),
+        ("web", "from trioet.server.router import Router"),
+        ("session", "if True:\n    from trioet import cli"),
     ],
 )
 def test_a_climb_is_noticed(room: str, source: str) -> None:
@@ -122,6 +134,25 @@ def test_a_climb_is_noticed(room: str, source: str) -> None:
 )
 def test_a_stray_is_noticed(source: str) -> None:
     assert strays("client/app.py", source)
+
+
+@pytest.mark.parametrize(
+    "source", ["import trio", "import os.path", "from trio.lowlevel import wait_readable"]
+)
+def test_a_doer_among_the_sans_io_modules_is_noticed(source: str) -> None:
+    assert doers("wire/framing.py", source)
+    assert not doers("link/line.py", source)
+
+
+@pytest.mark.parametrize("source", ["from . import link", "from ..cli import main"])
+def test_a_relative_import_is_noticed(source: str) -> None:
+    with pytest.raises(AssertionError, match="hide where they lead"):
+        climbs("wire", source)
+
+
+def test_a_room_on_no_floor_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="attic is on no floor"):
+        climbs("attic", "")
 
 
 def test_a_step_down_is_none() -> None:
