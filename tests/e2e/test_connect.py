@@ -11,6 +11,7 @@ import trio
 
 from farside import FarSide
 from ptys import at_terminal
+from waiting import until
 from trioet.demo.cutter import Cutter
 
 pytestmark = pytest.mark.e2e
@@ -111,11 +112,19 @@ async def test_offline_the_user_is_told_and_can_leave(far_side: FarSide) -> None
         nursery.cancel_scope.cancel()
 
 
+async def test_leaving_ends_the_session_there_too(far_side: FarSide) -> None:
+    async with at_terminal(far_side.connect(), far_side.environment) as person:
+        await person.run(b"true")
+        await person.type(b"\r~.")
+        assert await person.end() == 255
+    await until(lambda: " over" in far_side.keeper_log())
+
+
 async def test_escapes_are_told_and_sent(far_side: FarSide) -> None:
     async with at_terminal(far_side.connect(), far_side.environment) as person:
         await person.run(b"true")
         await person.type(b"\r~?")
-        await person.until(b"Supported escape sequences")
+        await person.until(b"Escapes, typed right after Enter")
         await person.type(b"\recho ''~~.; exit\r")
         await person.until(b"~~.")
         assert await person.end() == 0

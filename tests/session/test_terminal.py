@@ -276,3 +276,15 @@ async def test_cancelling_ends_the_program() -> None:
         nursery.cancel_scope.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_client_that_leaves_for_good_leaves_nothing_behind(session: Session) -> None:
+    session.connect()
+    session.begin(run(b"echo pid $$; exec sleep 1000", pty=True))
+    await session.until_shown(b"\n")
+    pid = int(session.shown().split()[1])
+    session.client.send(PacketType.SESSION_OVER, b"")
+    with trio.fail_after(5):
+        await session.ended.wait()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -102,7 +102,7 @@ async def _run_until_signal(client: Client) -> int:
         signals_of_the_end = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         with trio.open_signal_receiver(*signals_of_the_end) as signals:
             async for number in signals:
-                client.fail(StepFailed("session", f"ended by {signal.Signals(number).name}"))
+                client.leave(StepFailed("session", f"ended by {signal.Signals(number).name}"))
 
     failure: TrioetError | None = None
     async with trio.open_nursery() as nursery:

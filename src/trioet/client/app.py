@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from trioet.client.console import Console, watch_window_size
-from trioet.client.escapes import HELP_TEXT, EscapeCommand, EscapeFilter
+from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.modes import TerminalModes
 from trioet.client.status import StatusLine
 from trioet.client.wakers import watch_network, watch_resume
@@ -32,6 +32,7 @@ from trioet.wire.messages import (
     decode_session_over,
     decode_terminal_buffer,
     encode_initial_payload,
+    encode_session_over,
     encode_terminal_buffer,
     encode_terminal_info,
 )
@@ -224,6 +225,12 @@ class Client:
         self._failure = self._failure or error
         self._finished.set()
 
+    def leave(self, error: StepFailed) -> None:
+        """The user goes for good: end the session there as well, if it can be told."""
+        if "over" in (self._accepted or ()):
+            self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver()))
+        self.fail(error)
+
     def _exit_status(self) -> int:
         over = self._over or SessionOver(status=EXIT_LOST)
         if over.reason:
@@ -264,9 +271,9 @@ class Client:
     def _command(self, command: EscapeCommand) -> None:
         match command:
             case EscapeCommand.DISCONNECT:
-                self.fail(StepFailed("session", f"disconnected from {self._wish.host}"))
+                self.leave(StepFailed("session", f"disconnected from {self._wish.host}"))
             case EscapeCommand.HELP:
-                self._console.notice(HELP_TEXT)
+                self._console.notice(help_text(self._wish.escape or b"~"))
             case EscapeCommand.SUSPEND:
                 self._console.suspend()
                 self._window_changed(self._console.window_size())

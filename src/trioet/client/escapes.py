@@ -31,9 +31,6 @@ def help_text(escape: bytes) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
-HELP_TEXT: Final = help_text(b"~")
-
-
 class EscapeFilter:
     """Tell commands from keys. How the typing is sliced makes no difference.
 

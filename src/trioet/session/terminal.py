@@ -86,6 +86,7 @@ class TerminalSession:
         self._payload: InitialPayload | None = None
         self._begun = trio.Event()
         self._sized = trio.Event()
+        self._left = trio.Event()
         self._size = DEFAULT_SIZE
         self._pending = bytearray()
         self._input_ends = False
@@ -106,6 +107,8 @@ class TerminalSession:
                 self._type(decode_terminal_buffer(packet.payload))
             case PacketType.TERMINAL_INFO:
                 self._resize(decode_terminal_info(packet.payload))
+            case PacketType.SESSION_OVER:
+                self._left.set()
             case PacketType.STDIN_EOF:
                 self._input_ends = True
                 self._typed.set()
@@ -161,6 +164,17 @@ class TerminalSession:
         Cancellation ends the program (SIGHUP) and tells nobody.
         """
         self._link = link
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_when_left, nursery.cancel_scope)
+            await self._serve(link)
+            nursery.cancel_scope.cancel()
+
+    async def _end_when_left(self, session: trio.CancelScope) -> None:
+        """A client that leaves for good leaves nothing behind: nobody else has its key."""
+        await self._left.wait()
+        session.cancel()
+
+    async def _serve(self, link: ResumableLink) -> None:
         with trio.move_on_after(START_DEADLINE_S) as patience:
             await self._begun.wait()
             patience.deadline = math.inf
