@@ -48,7 +48,6 @@ async def test_cancellation_crosses_it_and_is_waited_for(border: Border) -> None
         try:
             await asyncio.sleep(1000)
         finally:
-            await asyncio.sleep(0)
             events.append("cleaned up")
         return "never"
 

@@ -310,6 +310,25 @@ async def test_an_ssh_killed_from_outside_is_told(fake_ssh: FakeSsh) -> None:
         await read_invitation(running)
 
 
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("exit 127", "neither trioet nor etterminal was found on farside"),
+        ("echo odd; exit 255", r"ssh ended with exit status 255\. Its last words: odd"),
+        ("exec >&- 2>&-; exec sleep 1000", "ssh closed its output, nothing was printed"),
+    ],
+)
+async def test_an_end_without_an_invitation_is_told(
+    fake_ssh: FakeSsh, script: str, problem: str
+) -> None:
+    running = fake_ssh(script)
+
+    with trio.fail_after(SOON_S), pytest.raises(StepFailed, match=problem):
+        await read_invitation(running)
+
+    assert running.process.poll() is not None
+
+
 async def test_the_configuration_of_the_host_is_what_ssh_makes_of_it(sshd: Sshd) -> None:
     config = await fetch_ssh_config(target(sshd, "SetEnv=A=1", "RequestTTY=force"))
 

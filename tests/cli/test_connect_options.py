@@ -164,10 +164,10 @@ def test_the_far_command_carries_what_the_far_side_must_know() -> None:
 def test_help_names_every_option_and_explains_it() -> None:
     text = build_parser().format_help()
 
-    for name in ["-p N", "-u U", "-l U", "-c", "-e", "-k S", "-x", "-N", "--terminal-path P"]:
-        assert name in text
-    for name in ["--ssh-option OPTION", "-F FILE", "-i FILE", "-v", "--macserver", "--escape C"]:
-        assert name in text
+    for action in build_parser()._actions:
+        assert action.help, action.option_strings
+        for name in action.option_strings:
+            assert name in text
     assert "[user@]host[:port] [-- COMMAND...]" in text
 
 

@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import asyncssh
@@ -138,8 +138,9 @@ async def _connect(
     try:
         return await _connect_once(hop, host_keys, tunnel, connections)
     except asyncssh.HostKeyNotVerifiable as error:
-        if not await host_keys.ask():
-            raise host_keys.refusal() from error
+        not_verifiable = error
+    if not await host_keys.ask():
+        raise host_keys.refusal() from not_verifiable
     return await _connect_once(hop, host_keys, tunnel, connections)
 
 
@@ -153,7 +154,7 @@ async def _connect_once(
     proxy = None
     if config.proxy_command is not None and tunnel is None:
         command = expand(config.proxy_command, config, hop.host)
-        proxy = await connections.enter_async_context(_proxy(command))
+        proxy = _start_proxy(command, connections)
     async with asyncio.timeout(config.connect_timeout_s or CONNECT_TIMEOUT_S) as patience:
         connection = await asyncssh.connect(
             config.hostname,
@@ -173,24 +174,24 @@ async def _connect_once(
     return connection
 
 
-@contextlib.asynccontextmanager
-async def _proxy(command: str) -> AsyncIterator[socket.socket]:
-    """Run a ProxyCommand; yield a socket to it.
+def _start_proxy(command: str, connections: contextlib.AsyncExitStack) -> socket.socket:
+    """Run a ProxyCommand; return a socket to it.
 
     By ourselves: asyncssh does not wait for the program's end, and then the loop is gone
     that is told of it.
     """
     ours, its = socket.socketpair()
     with its:
-        process = subprocess.Popen(  # noqa: ASYNC220  (not waited for)
+        process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"], stdin=its.fileno(), stdout=its.fileno()
         )
-    try:
-        with ours:
-            yield ours
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait)
+    connections.push_async_callback(_end_proxy, process)
+    return connections.enter_context(ours)
+
+
+async def _end_proxy(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    await asyncio.to_thread(process.wait)
 
 
 async def _hang_up(connection: asyncssh.SSHClientConnection) -> None:

@@ -93,12 +93,11 @@ class _EmbeddedServer:
             process_factory=self._serve_process,
             encoding=None,
         )
-        try:
+        async with contextlib.AsyncExitStack() as at_end:
+            at_end.push_async_callback(self._end_all)
+            at_end.callback(acceptor.close)
             _tell_started(task_status, acceptor.get_port())
             await asyncio.Event().wait()
-        finally:
-            acceptor.close()
-            await self._end_all()
 
     async def _end_all(self) -> None:
         """Leave nothing behind: the loop closes next, and then nobody is told of an end."""
@@ -171,7 +170,7 @@ class _Child:
             typing.cancel()
             to_input.close()
             to_errors.close()
-            status: int = await asyncio.to_thread(self._process.wait)
+        status: int = await asyncio.to_thread(self._process.wait)
         return status if status >= 0 else 128 - status
 
 

@@ -56,10 +56,9 @@ async def run(target: SshTarget, command: str, line: bytes) -> Invitation:
       PeerError: it brought one that makes no sense.
     """
     running = spawn_ssh(ssh_argv(target, command), line, target.host)
-    try:
-        return await read_invitation(running)
-    finally:
-        await finish(running)
+    invitation = await read_invitation(running)
+    await finish(running)
+    return invitation
 
 
 async def fetch_ssh_config(target: SshTarget) -> SshConfig:
@@ -123,11 +122,10 @@ async def finish(running: RunningSsh) -> None:
 
     Cancellation ends it at once.
     """
-    try:
+    async with AsyncExitStack() as at_end:
+        at_end.push_async_callback(_end, running.process)
         with trio.move_on_after(ENDING_GRACE_S):
             await _wait(running.process)
-    finally:
-        await _end(running.process)
 
 
 async def _read_until_ended(
