@@ -59,7 +59,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strictly, over the sources and the tests."""
-    install(session, "types", "bench")
+    install(session, "types")
     session.run("mypy", "src", "tests", "bench", "noxfile.py")
 
 

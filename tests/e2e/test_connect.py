@@ -11,8 +11,8 @@ import trio
 
 from farside import FarSide
 from ptys import at_terminal
-from waiting import until
 from trioet.demo.cutter import Cutter
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -177,9 +177,7 @@ def complaint(far_side: FarSide, *arguments: str) -> str:
 
 
 def test_nothing_to_answer_us_there(far_side: FarSide) -> None:
-    for name in ("trioet", "etterminal"):
-        (far_side.sshd.bin / name).unlink()
-    text = complaint(far_side)
+    text = complaint(far_side, "--terminal-path", "/no/such/trioet")
     assert "neither trioet nor etterminal was found on farside" in text
     assert "install it there" in text
 

@@ -98,17 +98,20 @@ async def _start_ssh(nursery: trio.Nursery, directory: str) -> SshTarget:
     host_key, user_key = generate_key(), generate_key()
     command = [sys.executable, "-P", "-m", "trioet.cli.main", "terminal"]
     port = await nursery.start(serve_embedded_ssh, host_key, user_key.public, command)
-    files = {
-        "key": user_key.private,
-        "known_hosts": f"[127.0.0.1]:{port} {host_key.public}",
-        "config": f"Host {HOST}\n HostName 127.0.0.1\n Port {port}\n"
+    _write_private(directory, "key", user_key.private)
+    _write_private(directory, "known_hosts", f"[127.0.0.1]:{port} {host_key.public}")
+    _write_private(
+        directory,
+        "config",
+        f"Host {HOST}\n HostName 127.0.0.1\n Port {port}\n"
         f" IdentityFile {directory}/key\n IdentitiesOnly yes\n IdentityAgent none\n"
         f" UserKnownHostsFile {directory}/known_hosts\n GlobalKnownHostsFile none\n"
         " StrictHostKeyChecking yes\n",
-    }
-    for name, text in files.items():
-        path = os.path.join(directory, name)
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(text)
+    )
     return SshTarget(HOST, config_file=os.path.join(directory, "config"))
+
+
+def _write_private(directory: str, name: str, text: str) -> None:
+    descriptor = os.open(os.path.join(directory, name), os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(text)
