@@ -51,9 +51,8 @@ def lint(session: nox.Session) -> None:
     install(session, "lint", project=False)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run(
-        "flake8-async", "--enable=ASYNC102,ASYNC120,ASYNC121,ASYNC112", "src", "tests"
-    )
+    files = [str(path) for place in ("src", "tests", "bench") for path in Path(place).rglob("*.py")]
+    session.run("flake8-async", "--enable=ASYNC102,ASYNC112,ASYNC120,ASYNC121", *files)
 
 
 @nox.session

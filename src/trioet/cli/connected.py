@@ -35,8 +35,12 @@ def connect_by_asyncssh(options: ConnectOptions, line: bytes) -> int:
 async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
     async with trio.open_nursery() as nursery:
         try:
-            resolved = await read_ssh_config(config)
-            check_usable(resolved, options.host)
+            try:
+                resolved = await read_ssh_config(config)
+                check_usable(resolved, options.host)
+            except TrioetError:
+                ssh.abandon()
+                raise
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)

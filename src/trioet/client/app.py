@@ -127,7 +127,8 @@ class Client:
     async def _show(self) -> None:
         output = bytes(self._screen)
         self._screen.clear()
-        self._modes.feed(output)
+        if self._console.is_tty_out:
+            self._modes.feed(output)
         taken = self._console.write_nowait(output)
         if taken < len(output):
             await self._console.write(output[taken:])
@@ -241,7 +242,7 @@ class Client:
 
     def _restore_screen(self) -> None:
         rest = self._status.clear() + self._modes.reset_sequence()
-        if rest:
+        if rest and self._console.is_tty_out:
             self._console.write_nowait(rest)
 
     # Typing

@@ -181,7 +181,9 @@ async def watch_resume(wake: Callable[[], None]) -> None:
     if timer < 0:
         return
     try:
-        while _arm(libc, timer):
+        if not _arm(libc, timer):
+            return
+        while True:
             await trio.lowlevel.wait_readable(timer)
             try:
                 os.read(timer, 8)
@@ -196,10 +198,10 @@ async def watch_resume(wake: Callable[[], None]) -> None:
 
 
 def _arm(libc: ctypes.CDLL, timer: int) -> bool:
-    """Start the timer anew; False if the kernel does not know how."""
+    """Start the timer; False if the kernel does not know how. Once is enough: it tells of
+    every time the clock is set, and starting it again would drop what it has to tell."""
     never = (ctypes.c_long * 4)(0, 0, _NEVER, 0)  # struct itimerspec: interval, value
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
     if libc.timerfd_settime(timer, flags, ctypes.byref(never), None) == 0:
         return True
-    # The clock was set just now: the timer is armed all the same, and will be readable.
-    return ctypes.get_errno() == errno.ECANCELED
+    return ctypes.get_errno() == errno.ECANCELED  # set since the timer was made: it runs
