@@ -1,0 +1,36 @@
+"""The configuration of `trioet serve`, in both its formats: server/config.py."""
+
+from __future__ import annotations
+
+import logging
+
+import atheris
+
+with atheris.instrument_imports(include=["trioet"]):
+    from trioet.errors import UsageError
+    from trioet.server.config import MIN_REPLAY_MEMORY, parse_et_cfg, parse_toml
+
+from harness import fuzz
+
+logging.disable()
+
+
+def take(data: bytes) -> None:
+    """The first byte chooses the format."""
+    parse = parse_toml if data[:1] == b"T" else parse_et_cfg
+    config = parse(data[1:].decode(errors="replace"), "file")
+    assert 0 < config.port < 65536
+    assert config.replay_memory >= MIN_REPLAY_MEMORY
+    assert not config.socket or config.socket.startswith("/")
+
+
+fuzz(
+    take,
+    seeds=[
+        b'Tport = 2023\nbind = ["::1", "192.0.2.1"]\nsocket = "/run/s"\n',
+        b'Treplay_memory = "256M"\nverbose = true\n',
+        b"I[Networking]\nport = 2022\nbind_ip = 127.0.0.1\n",
+        b"I; comment\n[Debug]\nverbose = 1\nsilent\n telemetry = true\n",
+    ],
+    refusals=(UsageError,),
+)

@@ -1,0 +1,63 @@
+"""What the far side prints, and what it reads: bootstrap/invitation.py."""
+
+from __future__ import annotations
+
+import atheris
+
+with atheris.instrument_imports(include=["trioet"]):
+    from trioet.bootstrap.invitation import (
+        DEFAULT_TERM,
+        MAX_TERM,
+        Invitation,
+        InvitationReader,
+        bootstrap_line,
+        parse_bootstrap_line,
+        parse_invitation,
+    )
+    from trioet.errors import PeerError, StepFailed, TrioetError
+
+from harness import fuzz, sliced
+
+LINE = b"XXX4567890123456/12345678901234567890123456789012_xterm-256color\n"
+MARKER = b"IDPASSKEY:" + LINE[:49]
+DETAILS = b'\nTRIOET:{"version":"0.1.0","port":2022,"router":true}\n'
+FAILURE = b'TRIOET-ERROR:{"step":"terminal","what":"\\u001b[2J","hint":"start it"}\n'
+
+
+def read_sliced(data: bytes) -> Invitation | None:
+    reader = InvitationReader("host")
+    for piece in sliced(data):
+        if (invitation := reader.feed(piece)) is not None:
+            return invitation
+    return reader.end()
+
+
+def take(data: bytes) -> None:
+    if data[:1] == b"L":
+        credentials, term = parse_bootstrap_line(data[1:])
+        assert 0 < len(term) <= MAX_TERM
+        assert parse_bootstrap_line(bootstrap_line(credentials, term)) == (credentials, term)
+        return
+    try:
+        invitation = parse_invitation(data, "host")
+    except TrioetError:
+        invitation = None
+    assert read_sliced(data) == invitation
+    if invitation is not None:
+        assert len(invitation.client_id) == 16
+        assert invitation.passkey not in repr(invitation)
+
+
+fuzz(
+    take,
+    seeds=[
+        b"L" + LINE,
+        b"L" + LINE.replace(b"xterm-256color", b"a_b"),
+        b"L" + LINE.replace(b"xterm-256color", DEFAULT_TERM.encode() * 9),
+        b"welcome\r\n" + MARKER + DETAILS,
+        MARKER + b"\r\n\r\n",
+        b"motd\n" + FAILURE,
+        b"TRIOET-MISSING\n",
+    ],
+    refusals=(PeerError, StepFailed),
+)
