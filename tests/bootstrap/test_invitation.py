@@ -62,8 +62,9 @@ def test_new_credentials_ask_the_far_side_for_real_ones() -> None:
 
 
 def test_real_ids_never_look_like_placeholders(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = iter("XXX" + "a" * 13 + "XXb" + "c" * 13 + "k" * 32)
-    monkeypatch.setattr("trioet.bootstrap.invitation.secrets.choice", lambda _: next(drawn))
+    texts = ["XXX" + "a" * 13, "XXb" + "c" * 13, "k" * 32]
+    drawn = iter(bytes(ALPHABET.index(letter) for letter in text) for text in texts)
+    monkeypatch.setattr("trioet.bootstrap.invitation.urandom", lambda _: next(drawn))
 
     credentials = new_real_credentials()
 

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import string
-from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from os import urandom
+from typing import Final, NamedTuple, NoReturn
 
 from trioet.bootstrap.plain import plain
 from trioet.errors import PeerError, StepFailed
 
-ALPHABET: Final = string.digits + string.ascii_letters
+ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ID_LENGTH: Final = 16
 PASSKEY_LENGTH: Final = 32
 
@@ -58,16 +56,21 @@ NOISE_HINT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+# Named tuples and not dataclasses, os.urandom and not secrets: `trioet terminal` would spend
+# a third of its time on importing those.
+
+
+class Credentials(NamedTuple):
     """What client and server know of each other. The passkey never shows in a repr."""
 
     client_id: str
-    passkey: str = field(repr=False)
+    passkey: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(client_id={self.client_id!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
+class Invitation(NamedTuple):
     """What the far side answered: the real credentials, and where to connect.
 
     ``port``, ``router`` (does a router listen there, or the user's keeper itself?) and
@@ -75,10 +78,15 @@ class Invitation:
     """
 
     client_id: str
-    passkey: str = field(repr=False)
+    passkey: str
     port: int | None = None
     router: bool | None = None
     version: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Invitation(client_id={self.client_id!r}, port={self.port!r}, router={self.router!r})"
+        )
 
 
 def new_credentials() -> Credentials:
@@ -96,7 +104,11 @@ def new_real_credentials() -> Credentials:
 
 
 def _random_text(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    text = ""
+    while len(text) < length:
+        # 248 is the largest multiple of 62 that a byte can hold: beyond it, some would be likelier.
+        text += "".join(ALPHABET[byte % 62] for byte in urandom(2 * length) if byte < 248)
+    return text[:length]
 
 
 def bootstrap_line(credentials: Credentials, term: str) -> bytes:

@@ -128,7 +128,7 @@ class Client:
         output = bytes(self._screen)
         self._screen.clear()
         if self._console.is_tty_out:
-            self._modes.feed(output)
+            output = self._modes.feed(output)
         taken = self._console.write_nowait(output)
         if taken < len(output):
             await self._console.write(output[taken:])
@@ -241,7 +241,7 @@ class Client:
         return over.status if over.status is not None else EXIT_LOST
 
     def _restore_screen(self) -> None:
-        rest = self._status.clear() + self._modes.reset_sequence()
+        rest = self._status.clear() + self._modes.take_held() + self._modes.reset_sequence()
         if rest and self._console.is_tty_out:
             self._console.write_nowait(rest)
 
@@ -322,7 +322,7 @@ class Client:
             self._hide_status()
 
     def _show_status(self) -> None:
-        if not self._console.is_tty_out:
+        if not self._console.is_tty_out or not self._modes.interruptible:
             return
         silence = trio.current_time() - self._heard_at()
         reason = self.reconnector.reason
@@ -332,7 +332,8 @@ class Client:
             "typing is kept, Enter ~. disconnects"
         )
         rows, columns = self._size[:2]
-        shown = self._status.show(text, rows, columns, self._modes.alternate_screen)
+        modes = self._modes
+        shown = self._status.show(text, rows, columns, modes.alternate_screen, modes.text_below)
         self._console.write_nowait(shown)
 
     def _heard_at(self) -> float:
@@ -342,7 +343,7 @@ class Client:
         if not self._status.shown:
             return
         self._console.write_nowait(self._status.clear())
-        if self._modes.alternate_screen:
+        if self._status.needs_redraw:
             # What the line covered is the program's to draw: a change of size makes it.
             rows, columns = self._size[:2]
             for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
