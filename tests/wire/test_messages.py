@@ -94,9 +94,9 @@ def test_initial_payload(payload: m.InitialPayload) -> None:
     assert m.decode_initial_payload(m.encode_initial_payload(payload)) == payload
 
 
-@given(st.binary(max_size=20), st.lists(st.text(max_size=5), min_size=1).map(tuple))
-def test_initial_response(error: bytes, accepted: tuple[str, ...]) -> None:
-    response = m.InitialResponse(error, accepted, "1.0")
+@given(st.binary(max_size=20), st.lists(st.text(max_size=5)).map(tuple), st.text(max_size=5))
+def test_initial_response(error: bytes, accepted: tuple[str, ...], version: str) -> None:
+    response = m.InitialResponse(error, accepted, version)
     assert m.decode_initial_response(m.encode_initial_response(response)) == response
 
 

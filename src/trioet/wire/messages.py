@@ -115,6 +115,10 @@ def _parse(message: _M, data: bytes) -> _M:
     return message
 
 
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
 def encode_connect_request(request: ConnectRequest) -> bytes:
     message = ET_pb2.ConnectRequest(client_id=request.client_id, version=request.version)
     return message.SerializeToString()
@@ -206,7 +210,7 @@ def encode_initial_payload(payload: InitialPayload) -> bytes:
     if payload.wants_reverse_tunnels:
         message.reversetunnels.add()
     if payload.features:
-        message.offer.features.extend(payload.features)
+        message.offer.features.extend(name.encode() for name in payload.features)
     if payload.exec is not None:
         message.offer.exec.pty = payload.exec.pty
         if payload.exec.command is not None:
@@ -229,7 +233,7 @@ def decode_initial_payload(data: bytes) -> InitialPayload:
         environment={entry.key: entry.value for entry in message.environmentvariables},
         jumphost=message.jumphost,
         wants_reverse_tunnels=bool(message.reversetunnels),
-        features=tuple(message.offer.features),
+        features=tuple(map(_text, message.offer.features)),
         exec=wish,
     )
 
@@ -238,9 +242,9 @@ def encode_initial_response(response: InitialResponse) -> bytes:
     message = ETerminal_pb2.InitialResponse()
     if response.error:
         message.error = response.error
-    if response.accepted:
-        message.accepted.features.extend(response.accepted)
-        message.accepted.version = response.version
+    if response.accepted or response.version:
+        message.accepted.features.extend(name.encode() for name in response.accepted)
+        message.accepted.version = response.version.encode()
     return message.SerializeToString()
 
 
@@ -251,8 +255,9 @@ def decode_initial_response(data: bytes) -> InitialResponse:
       MessageError: not an InitialResponse.
     """
     message = _parse(ETerminal_pb2.InitialResponse(), data)
+    accepted = message.accepted
     return InitialResponse(
-        message.error, tuple(message.accepted.features), message.accepted.version
+        message.error, tuple(map(_text, accepted.features)), _text(accepted.version)
     )
 
 
@@ -275,7 +280,7 @@ def encode_session_over(over: SessionOver) -> bytes:
     if over.signal is not None:
         message.signal = over.signal
     if over.reason:
-        message.reason = over.reason
+        message.reason = over.reason.encode()
     return message.SerializeToString()
 
 
@@ -289,7 +294,7 @@ def decode_session_over(data: bytes) -> SessionOver:
     return SessionOver(
         message.status if message.HasField("status") else None,
         message.signal if message.HasField("signal") else None,
-        message.reason,
+        _text(message.reason),
     )
 
 

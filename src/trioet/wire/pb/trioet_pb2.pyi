@@ -10,9 +10,9 @@ class Offer(_message.Message):
     __slots__ = ("features", "exec")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
-    features: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.RepeatedScalarFieldContainer[bytes]
     exec: Exec
-    def __init__(self, features: _Optional[_Iterable[str]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ...) -> None: ...
+    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ...) -> None: ...
 
 class Exec(_message.Message):
     __slots__ = ("command", "pty")
@@ -26,9 +26,9 @@ class Accepted(_message.Message):
     __slots__ = ("features", "version")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    features: _containers.RepeatedScalarFieldContainer[str]
-    version: str
-    def __init__(self, features: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ...) -> None: ...
+    features: _containers.RepeatedScalarFieldContainer[bytes]
+    version: bytes
+    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., version: _Optional[bytes] = ...) -> None: ...
 
 class SessionOver(_message.Message):
     __slots__ = ("status", "signal", "reason")
@@ -37,5 +37,5 @@ class SessionOver(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     status: int
     signal: int
-    reason: str
-    def __init__(self, status: _Optional[int] = ..., signal: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    reason: bytes
+    def __init__(self, status: _Optional[int] = ..., signal: _Optional[int] = ..., reason: _Optional[bytes] = ...) -> None: ...
