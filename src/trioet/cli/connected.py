@@ -10,6 +10,7 @@ import trio
 
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
+from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
@@ -163,7 +164,7 @@ def _explained(
             "another server may listen there than the one the session registered with; see -p "
             "and --serverfifo",
         )
-    return StepFailed("session", f"{where}: {error}", "install the same protocol version on both")
+    return StepFailed("session", f"{where}: {plain(str(error))}", "install the same protocol version on both")
 
 
 def _write_error(data: bytes) -> None:

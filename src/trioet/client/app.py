@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from trioet.bootstrap.plain import plain
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.modes import TerminalModes
@@ -140,7 +141,7 @@ class Client:
         self._accepted = frozenset(response.accepted)
         self.link.peer_acknowledges |= "acks" in self._accepted
         if response.error:
-            text = response.error.decode(errors="replace")
+            text = plain(response.error)
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
         self._welcomed.set()
 
@@ -235,7 +236,7 @@ class Client:
     def _exit_status(self) -> int:
         over = self._over or SessionOver(status=EXIT_LOST)
         if over.reason:
-            self._console.notice(f"trioet: {over.reason}")
+            self._console.notice(f"trioet: {plain(over.reason)}")
         if over.signal is not None:
             return SIGNAL_BASE + over.signal
         return over.status if over.status is not None else EXIT_LOST
