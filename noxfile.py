@@ -37,7 +37,7 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
 def tests(session: nox.Session) -> None:
     """Every test, on every Python found; then the coverage of wire/, once."""
     install(session, "test")
-    session.run("pytest", "-q", *session.posargs)
+    session.run("pytest", "-q", "-rs", *session.posargs)
     if not session.posargs:
         session.notify("coverage")
 
@@ -61,11 +61,12 @@ def lint(session: nox.Session) -> None:
     install(session, "lint", project=False)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    # It takes files only.
+    # It takes files, no directories.
     files = [
         str(path) for top in CODE for path in Path(top).rglob("*.py") if "pb" not in path.parts
     ]
-    session.run("flake8-async", "--enable=ASYNC102,ASYNC112,ASYNC120,ASYNC121", *files, silent=True)
+    session.log(f"flake8-async on {len(files)} files")
+    session.run("flake8-async", "--enable=ASYNC102,ASYNC112,ASYNC120,ASYNC121", *files, log=False)
 
 
 @nox.session
