@@ -34,6 +34,12 @@ async def test_a_shell_without_any_server_on_the_far_side(far_side: FarSide) -> 
         assert person.mode() == before
 
 
+def test_a_keeper_without_a_server_listens_where_it_is_told(
+    far_side: FarSide, free_tcp_port: int
+) -> None:
+    assert far_side.run("-p", str(free_tcp_port), "--", "echo hi").stdout == b"hi\n"
+
+
 def test_a_command_has_its_own_status_output_and_errors(far_side: FarSide) -> None:
     done = far_side.run("--", "cat; echo oops >&2; exit 42", stdin=bytes(range(256)) * 4000)
     assert (done.returncode, done.stdout) == (42, bytes(range(256)) * 4000)
@@ -189,6 +195,7 @@ def test_ssh_cannot_get_there(far_side: FarSide, free_tcp_port: int) -> None:
 
 
 def test_the_port_cannot_be_reached(far_side: FarSide, free_tcp_port: int) -> None:
+    far_side.start_router()
     text = complaint(far_side, "-p", str(free_tcp_port))
     assert f"127.0.0.1 port {free_tcp_port} cannot be reached from here: connection refused" in text
 

@@ -28,17 +28,21 @@ def remote_command(
     *,
     terminal_path: str | None = None,
     server_fifo: str | None = None,
+    port: int | None = None,
     kill_other_sessions: bool = False,
 ) -> str:
     """The command that brings an invitation, or prints ``TRIOET-MISSING``.
 
-    It runs ``terminal_path``, else the first of trioet and etterminal there is.
+    It runs ``terminal_path``, else the first of trioet and etterminal there is. ``port`` is
+    where a keeper shall listen if no server runs there; etterminal is not told.
 
     Raises:
       UsageError: a path holds a character that cannot be passed safely.
     """
     fifo = f" --serverfifo={_quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
-    as_trioet = ("", f" terminal{' --kill-other-sessions' if kill_other_sessions else ''}{fifo}")
+    kill = " --kill-other-sessions" if kill_other_sessions else ""
+    own_port = f" --port={port}" if port is not None else ""
+    as_trioet = ("", f" terminal{kill}{own_port}{fifo}")
     as_et = (KILL_ETTERMINAL if kill_other_sessions else "", f" --verbose=0{fifo}")
     if terminal_path:
         program = _quoted(terminal_path, "--terminal-path")

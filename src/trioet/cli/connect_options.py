@@ -93,6 +93,7 @@ class ConnectOptions:
         return remote_command(
             terminal_path=self.terminal_path,
             server_fifo=self.server_fifo,
+            port=self.port,
             kill_other_sessions=self.kill_other_sessions,
         )
 

@@ -164,7 +164,8 @@ def _explained(
             "another server may listen there than the one the session registered with; see -p "
             "and --serverfifo",
         )
-    return StepFailed("session", f"{where}: {plain(str(error))}", "install the same protocol version on both")
+    hint = "install the same protocol version on both"
+    return StepFailed("session", f"{where}: {plain(str(error))}", hint)
 
 
 def _write_error(data: bytes) -> None:
