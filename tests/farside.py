@@ -125,6 +125,10 @@ class FarSide:
             self.stop_router()
         for pid in self.keepers():
             os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE_S
+        while self.keepers():
+            assert time.monotonic() < deadline, "a keeper does not end"
+            time.sleep(0.01)
 
 
 @pytest.fixture

@@ -80,8 +80,8 @@ def test_the_generated_code_is_what_the_source_says(module: str) -> None:
     source = (PROTO / f"{module}.proto").read_text()
     written = {
         name: {
-            (label == "repeated", kind.rpartition(".")[2], name, int(number))
-            for label, kind, name, number in FIELD.findall(body)
+            (label == "repeated", sort.rpartition(".")[2], name, int(number))
+            for label, sort, name, number in FIELD.findall(body)
         }
         for name, body in MESSAGE.findall(source)
     }
