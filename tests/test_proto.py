@@ -86,8 +86,10 @@ def test_the_generated_code_is_what_the_source_says(module: str) -> None:
         for name, body in MESSAGE.findall(source)
     }
     generated = {
-        name: {(field.is_repeated, kind(field), field.name, field.number) for field in found.fields}
-        for name, found in messages(module).items()
+        message: {
+            (field.is_repeated, kind(field), field.name, field.number) for field in found.fields
+        }
+        for message, found in messages(module).items()
     }
     assert generated == written, "run `nox -s proto -- --write`"
 
@@ -122,12 +124,12 @@ def theirs(name: str) -> Message:
     """An empty message as a peer knows it that has never heard of trioet."""
     file = FileDescriptorProto(name=f"{name}.proto", package="et", syntax="proto2")
     message = file.message_type.add(name=name)
-    for number, kind in ETERNAL_TERMINAL[name].items():
+    for number, expected in ETERNAL_TERMINAL[name].items():
         message.field.add(
             name=f"field{number}",
             number=number,
             label=FieldDescriptorProto.LABEL_OPTIONAL,
-            type=FieldDescriptorProto.TYPE_BYTES if kind else FieldDescriptorProto.TYPE_INT32,
+            type=FieldDescriptorProto.TYPE_BYTES if expected else FieldDescriptorProto.TYPE_INT32,
         )
     pool = DescriptorPool()
     pool.Add(file)
