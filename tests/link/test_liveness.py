@@ -53,6 +53,22 @@ async def test_a_quiet_link_is_asked_once_an_interval_and_lives(
     assert watched.pair.client.attached
 
 
+async def test_an_idle_link_wakes_the_process_once_an_interval_to_ask(
+    watched: Watched, autojump_clock: MockClock
+) -> None:
+    steps: list[float] = []
+    step = watched.liveness._step
+
+    def counted() -> float:
+        steps.append(trio.current_time())
+        return step()
+
+    watched.liveness._step = counted  # type: ignore[method-assign]
+    await trio.sleep(60)
+    # The answer comes at the moment of the question here; no third moment is needed.
+    assert 11 <= len(set(steps)) <= 12
+
+
 async def test_a_dead_idle_link_is_dropped_within_two_intervals(
     watched: Watched, autojump_clock: MockClock
 ) -> None:
