@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -299,7 +298,7 @@ async def test_verbose_output_never_shows_the_passkey(
 ) -> None:
     sshd.put_program("trioet", TERMINAL)
     with caplog.at_level("DEBUG", "asyncssh"):
-        await asyncssh_bridge.run(replace(target(sshd), verbose=3), remote_command(), LINE)
+        await asyncssh_bridge.run(target(sshd)._replace(verbose=3), remote_command(), LINE)
 
     assert "Auth" in caplog.text
     assert LINE.decode().strip() not in caplog.text

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def target(tmp_path: Path) -> SshTarget:
 
 
 async def test_asyncssh_understands_the_file_as_ssh_does(target: SshTarget) -> None:
-    target = replace(target, options=("StrictHostKeyChecking=accept-new", "Port 2201"))
+    target = target._replace(options=("StrictHostKeyChecking=accept-new", "Port 2201"))
 
     config = read_config(target)
 
@@ -52,7 +51,7 @@ async def test_asyncssh_understands_the_file_as_ssh_does(target: SshTarget) -> N
 
 
 def test_a_host_without_an_entry_has_what_is_usual(target: SshTarget) -> None:
-    config = read_config(replace(target, host="else", user="you"))
+    config = read_config(target._replace(host="else", user="you"))
 
     assert (config.hostname, config.port, config.user) == ("else", 22, "you")
     assert "~/.ssh/id_ed25519" in config.identity_files
@@ -64,11 +63,11 @@ def test_a_host_without_an_entry_has_what_is_usual(target: SshTarget) -> None:
 
 
 def test_keys_named_on_the_command_line_come_first(target: SshTarget) -> None:
-    assert read_config(replace(target, identity_files=("/k0",))).identity_files[0] == "/k0"
+    assert read_config(target._replace(identity_files=("/k0",))).identity_files[0] == "/k0"
 
 
 def test_a_proxy_command_is_taken_over(target: SshTarget) -> None:
-    config = read_config(replace(target, host="piped", options=("RequestTTY=no",)))
+    config = read_config(target._replace(host="piped", options=("RequestTTY=no",)))
 
     assert config.proxy_command == "nc piped 22"
     assert config.request_tty == "no"
@@ -81,7 +80,7 @@ def test_there_need_not_be_a_file(
     monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
     monkeypatch.setattr("trioet.bootstrap.asyncssh_config.SYSTEM_CONFIG", "/nowhere")
 
-    assert read_config(replace(target, config_file=file)).hostname == "work"
+    assert read_config(target._replace(config_file=file)).hostname == "work"
 
 
 def test_the_files_of_user_and_system_are_read(
@@ -92,7 +91,7 @@ def test_the_files_of_user_and_system_are_read(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("trioet.bootstrap.asyncssh_config.SYSTEM_CONFIG", target.config_file)
 
-    config = read_config(replace(target, config_file=None))
+    config = read_config(target._replace(config_file=None))
 
     assert (config.hostname, config.port) == ("10.0.0.7", 1)
 
@@ -107,4 +106,4 @@ def test_a_file_that_makes_no_sense_is_told(target: SshTarget, tmp_path: Path, t
 
 def test_a_file_that_is_not_there_is_told(target: SshTarget) -> None:
     with pytest.raises(StepFailed, match=r"cannot be read: .*No such file"):
-        read_config(replace(target, config_file="/nowhere/config"))
+        read_config(target._replace(config_file="/nowhere/config"))

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from trioet.errors import UsageError
 
@@ -16,8 +15,7 @@ FORBIDDEN: Final = frozenset("'`\"$\\;&<>|(){}[],")
 NOT_IPV6: Final = "this is no IPv6 address; to give one a port, write `[address]:port`"
 
 
-@dataclass(frozen=True, slots=True)
-class HostArgument:
+class HostArgument(NamedTuple):
     """A destination as the user wrote it. ``host`` is without brackets."""
 
     host: str

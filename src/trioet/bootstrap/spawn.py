@@ -10,8 +10,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from trioet.errors import StepFailed
 
@@ -25,8 +24,7 @@ OVERRIDES: Final = (
 """What must hold for this ssh; ssh takes the first value it sees, so they come first."""
 
 
-@dataclass(frozen=True, slots=True)
-class SshTarget:
+class SshTarget(NamedTuple):
     """Whom ssh is to call, and how, in the words of its command line."""
 
     host: str
@@ -37,8 +35,7 @@ class SshTarget:
     verbose: int = 0
 
 
-@dataclass(slots=True)
-class RunningSsh:
+class RunningSsh(NamedTuple):
     """A started ssh. Its owner reads ``output`` and then owns neither fd nor process.
 
     Hand it to ``openssh.read_invitation`` or ``read_ssh_config``, or ``abandon`` it.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from trioet.bootstrap.host import parse_host
 from trioet.bootstrap.remote_command import remote_command
@@ -47,8 +46,7 @@ class SshBackend(Enum):
     ASYNCSSH = "asyncssh"
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectOptions:
+class ConnectOptions(NamedTuple):
     """What the user asked for.
 
     None means that it was not said: ``user`` comes from ssh's configuration then,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -72,6 +73,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
       StepFailed: no session could be had; says which step failed and what to do.
       SessionLost: there was one, and the server no longer knows it.
     """
+    gc.freeze()  # what was imported stays: the collector need never look at it again
     port = options.port or invitation.port or DEFAULT_PORT
     with open_console(raw=options.has_terminal) as console:
         escape = parse_escape(options.escape or config.escape_char)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    gc.freeze()  # what was imported stays: the collector need never look at it again
     os.set_inheritable(options.listen_fd, False)
     trio.run(_serve, socket.socket(fileno=options.listen_fd))
     return 0
