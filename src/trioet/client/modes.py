@@ -37,7 +37,7 @@ MAX_HELD: Final = 256
 """Bytes of a cut-off sequence that are held back; longer than any that is followed."""
 
 _SWITCH: Final = re.compile(
-    rb"\x1b([=>78c]|\[[0-9;]{0,96}+(?:[hlrsu]| q)|\[[?<=>!][0-9;]{0,96}+[hlump])"
+    rb"\x1b([=>78c]|\[!p|\[[0-9;]{0,96}+(?:[hlrsu]| q)|\[[?<=>][0-9;]{0,96}+[hlump])"
 )
 """Sequences that may switch something. Colours and moves, the bulk of them, fail early."""
 
