@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from keepers import end_keepers
+
 pytest_plugins = ["fixtures_sshd", "farside"]
 
 # "fast" in every run, the same examples each time in CI; "deep" by hand, for hours.
@@ -21,10 +23,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A private directory for sockets, with a name short enough for them (unix(7)).
 
-    Not pytest's tmp_path, whose names are long, and not in /tmp.
+    Not pytest's tmp_path, whose names are long, and not in /tmp. Keepers that were started
+    in it end with it.
     """
     place = "/dev/shm" if os.path.isdir("/dev/shm") else os.path.expanduser("~")
     path = Path(tempfile.mkdtemp(prefix="te-", dir=place))
     monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(path))
     yield path
+    if (path / "keeper.sock").exists():
+        end_keepers(path)
     shutil.rmtree(path)

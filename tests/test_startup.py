@@ -43,7 +43,7 @@ def test_help_is_light(arguments: list[str]) -> None:
 
 
 def test_terminal_is_light_to_its_end(runtime_dir: Path) -> None:
-    """Run whole, but for the keeper: a line that it refuses ends it at the last moment."""
+    """Run whole: it starts a keeper, which refuses for want of that router."""
     line = b"XXX4567890123456/12345678901234567890123456789012_xterm\n"
     arguments = ["terminal", "--serverfifo", "/no/such/router"]
     seen = modules_after(*arguments, stdin=line, env={"TRIOET_RUNTIME_DIR": str(runtime_dir)})
