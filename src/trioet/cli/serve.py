@@ -21,12 +21,10 @@ def main(argv: list[str]) -> int:
     if options.print_unit:
         sys.stdout.write(print_unit(options.print_unit))
         return 0
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     config = configuration(options)
-    logging.basicConfig(
-        level=logging.DEBUG if config.verbose else logging.INFO,
-        format="%(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    if config.verbose:
+        logging.getLogger().setLevel(logging.DEBUG)
     trio.run(Service(config, lambda: configuration(options)).run)
     return 0
 

@@ -138,7 +138,7 @@ def bind_local(path: str, mode: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         listener.close()
-        raise LocalError(f"cannot listen at {path}: {error.strerror}") from error
+        raise LocalError(f"cannot listen at {path}: {error.strerror or error}") from error
     except LocalError:
         listener.close()
         raise
