@@ -16,6 +16,7 @@ import pytest
 
 import trioet
 from fixtures_sshd import Sshd
+from keepers import end_keepers
 
 SOURCE = str(Path(trioet.__file__).parents[1])
 PATIENCE_S = 20.0
@@ -104,31 +105,11 @@ class FarSide:
         """What the keeper has logged so far."""
         return (self.runtime_dir / "keeper.log").read_text()
 
-    def keepers(self) -> list[int]:
-        """The keepers that run here."""
-        mark = f"TRIOET_RUNTIME_DIR={self.runtime_dir}\0".encode()
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if (
-                    b"\0keeper\0" in (process / "cmdline").read_bytes()
-                    and mark in (process / "environ").read_bytes()
-                ):
-                    found.append(int(process.name))
-            except OSError:
-                continue
-        return found
-
     def close(self) -> None:
         """End all that was started."""
         if self._router is not None:
             self.stop_router()
-        for pid in self.keepers():
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.keepers():
-            assert time.monotonic() < deadline, "a keeper does not end"
-            time.sleep(0.01)
+        end_keepers(self.runtime_dir)
 
 
 @pytest.fixture
