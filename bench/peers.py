@@ -257,7 +257,9 @@ class Trioet(Peer):
     def argv(self, port: int | None = None) -> list[str]:
         command = [self._program, "connect"]
         command += _options("-o", self._sshd)
-        return [*command, "-p", str(port or self._port), f"{user()}@{HOST}"]
+        if port is not None:  # else the invitation tells
+            command += ["-p", str(port)]
+        return [*command, f"{user()}@{HOST}"]
 
     def kept_processes(self) -> set[int]:
         running = self.server_processes()

@@ -1,19 +1,17 @@
-"""What the far side prints, and what it reads: bootstrap/invitation.py."""
+"""What the far side reads and prints: bootstrap/credentials.py, bootstrap/invitation.py."""
 
 from __future__ import annotations
 
 import atheris
 
 with atheris.instrument_imports(include=["trioet"]):
-    from trioet.bootstrap.invitation import (
+    from trioet.bootstrap.credentials import (
         DEFAULT_TERM,
         MAX_TERM,
-        Invitation,
-        InvitationReader,
         bootstrap_line,
         parse_bootstrap_line,
-        parse_invitation,
     )
+    from trioet.bootstrap.invitation import Invitation, InvitationReader, parse_invitation
     from trioet.errors import PeerError, StepFailed, TrioetError
 
 from harness import fuzz, sliced
@@ -36,7 +34,10 @@ def take(data: bytes) -> None:
     if data[:1] == b"L":
         credentials, term = parse_bootstrap_line(data[1:])
         assert 0 < len(term) <= MAX_TERM
-        assert parse_bootstrap_line(bootstrap_line(credentials, term)) == (credentials, term)
+        line = bootstrap_line(credentials, term)
+        again, term_again = parse_bootstrap_line(line)
+        assert term_again == term
+        assert bootstrap_line(again, term) == line
         return
     try:
         invitation = parse_invitation(data, "host")

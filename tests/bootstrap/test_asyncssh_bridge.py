@@ -13,7 +13,8 @@ import trio
 from fixtures_sshd import Sshd
 from trioet.bootstrap import asyncssh_bridge, openssh
 from trioet.bootstrap.asyncio_border import in_trio_loop, in_worker_thread
-from trioet.bootstrap.invitation import Invitation, bootstrap_line, new_credentials
+from trioet.bootstrap.credentials import bootstrap_line, new_credentials
+from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.errors import StepFailed

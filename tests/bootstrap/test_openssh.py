@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from fixtures_sshd import Sshd
-from trioet.bootstrap.invitation import MAX_NOISE, Invitation, bootstrap_line, new_credentials
+from trioet.bootstrap.credentials import bootstrap_line, new_credentials
+from trioet.bootstrap.invitation import MAX_NOISE, Invitation
 from trioet.bootstrap.openssh import (
     fetch_ssh_config,
     finish,

@@ -1,9 +1,9 @@
-"""The lines by which a key gets to both ends: what ssh carries in, what it brings back.
+"""What ssh brings back from the far side: an invitation, or why there is none.
 
-In, on the far side's stdin: ``id/passkey_TERM``. Out, anywhere in whatever the far
-side's start-up files print: ``IDPASSKEY:id/passkey``, from a trioet followed by a line
-``TRIOET:`` with the details as JSON (Eternal Terminal specification 2.2, 2.3). Instead,
-on failure: ``TRIOET-ERROR:`` with JSON, or ``TRIOET-MISSING`` from the remote command.
+Anywhere in whatever the far side's start-up files print: ``IDPASSKEY:id/passkey``, from a
+trioet followed by a line ``TRIOET:`` with the details as JSON (Eternal Terminal
+specification 2.2, 2.3). Instead, on failure: ``TRIOET-ERROR:`` with JSON, or
+``TRIOET-MISSING`` from the remote command.
 
 No I/O here: feed bytes, get an invitation or an error.
 """
@@ -12,21 +12,11 @@ from __future__ import annotations
 
 import json
 import re
-from os import urandom
 from typing import Final, NamedTuple, NoReturn
 
+from trioet.bootstrap.credentials import ID_LENGTH, MAX_TERM, PASSKEY_LENGTH
 from trioet.bootstrap.plain import plain
 from trioet.errors import PeerError, StepFailed
-
-ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-ID_LENGTH: Final = 16
-PASSKEY_LENGTH: Final = 32
-
-PLACEHOLDER: Final = "XXX"
-"""How an id begins that the far side is to replace by one of its own (2.3)."""
-
-DEFAULT_TERM: Final = "xterm-256color"
-MAX_TERM: Final = 64
 
 MAX_NOISE: Final = 1024 * 1024
 """Bytes that start-up files may print before the invitation."""
@@ -37,8 +27,6 @@ MAX_LINE: Final = 4096
 MAX_TEXT: Final = 500
 """Characters of the far side's own error text that are shown."""
 
-NOT_IN_TERM: Final = re.compile(r"[^A-Za-z0-9._+-]")
-BOOTSTRAP_LINE: Final = re.compile(rb"([0-9A-Za-z]{16})/([0-9A-Za-z]{32})_([^\n]*)")
 MARKER: Final = re.compile(rb"IDPASSKEY:([0-9A-Za-z]{16})/([0-9A-Za-z]{32})")
 MARKER_LENGTH: Final = len("IDPASSKEY:") + ID_LENGTH + 1 + PASSKEY_LENGTH
 DETAILS: Final = b"TRIOET:"
@@ -54,20 +42,6 @@ ET_HINT: Final = "start etserver there; or install trioet there, which needs no 
 NOISE_HINT: Final = (
     "does the login shell there run commands that ssh gives it? Quieten its start-up files"
 )
-
-
-# Named tuples and not dataclasses, os.urandom and not secrets: `trioet terminal` would spend
-# a third of its time on importing those.
-
-
-class Credentials(NamedTuple):
-    """What client and server know of each other. The passkey never shows in a repr."""
-
-    client_id: str
-    passkey: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(client_id={self.client_id!r})"
 
 
 class Invitation(NamedTuple):
@@ -87,58 +61,6 @@ class Invitation(NamedTuple):
         return (
             f"Invitation(client_id={self.client_id!r}, port={self.port!r}, router={self.router!r})"
         )
-
-
-def new_credentials() -> Credentials:
-    """Credentials for the bootstrap line; the far side replaces them by real ones."""
-    real = new_real_credentials()
-    return Credentials(PLACEHOLDER + real.client_id[len(PLACEHOLDER) :], real.passkey)
-
-
-def new_real_credentials() -> Credentials:
-    """Credentials for a session. The id never begins as a placeholder does."""
-    client_id = PLACEHOLDER
-    while client_id.startswith(PLACEHOLDER):
-        client_id = _random_text(ID_LENGTH)
-    return Credentials(client_id, _random_text(PASSKEY_LENGTH))
-
-
-def _random_text(length: int) -> str:
-    text = ""
-    while len(text) < length:
-        # 248 is the largest multiple of 62 that a byte can hold: beyond it, some would be likelier.
-        text += "".join(ALPHABET[byte % 62] for byte in urandom(2 * length) if byte < 248)
-    return text[:length]
-
-
-def bootstrap_line(credentials: Credentials, term: str) -> bytes:
-    """The line for the far side's stdin."""
-    return f"{credentials.client_id}/{credentials.passkey}_{_clean_term(term)}\n".encode()
-
-
-def parse_bootstrap_line(line: bytes) -> tuple[Credentials, str]:
-    """Take the line apart, on the far side; return the credentials and TERM.
-
-    TERM may contain ``_``. What a placeholder id means is the caller's business.
-
-    Raises:
-      PeerError: it is not such a line.
-    """
-    match = BOOTSTRAP_LINE.match(line)
-    if match is None:
-        raise PeerError(
-            f"stdin must begin with a line id/passkey_TERM, as `trioet connect` and `et` send it; "
-            f"{len(line)} bytes of something else came"
-        )
-    client_id, passkey, term = match.groups()
-    return (
-        Credentials(client_id.decode(), passkey.decode()),
-        _clean_term(term.decode(errors="replace")),
-    )
-
-
-def _clean_term(term: str) -> str:
-    return NOT_IN_TERM.sub("", term)[:MAX_TERM] or DEFAULT_TERM
 
 
 def parse_invitation(output: bytes, host: str = "the host") -> Invitation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from trioet.bootstrap.invitation import DEFAULT_TERM, bootstrap_line, new_credentials
+from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
 from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_config_argv
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import StepFailed

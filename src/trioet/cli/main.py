@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
 from importlib import import_module
-from typing import Final
 
-from trioet import __version__
 from trioet.errors import TrioetError, UsageError
 
-EXIT_USAGE: Final = 2
-EXIT_FAILED: Final = 255
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+EXIT_USAGE = 2
+EXIT_FAILED = 255
 """As ssh says that it, and not the command, failed."""
 
-COMMANDS: Final = {
+COMMANDS = {
     "connect": "open a session on a host that survives the loss of the network",
     "serve": "accept sessions on this machine (as root: for all users)",
     "demo": "see it work: a whole session on this machine, its link cut every few seconds",
@@ -23,16 +24,18 @@ COMMANDS: Final = {
     "keeper": "what holds a user's sessions; started by terminal",
 }
 
-EPILOG: Final = """\
+EPILOG = """\
 exit status: that of the remote command or shell; 255 if trioet or ssh failed;
 2 for a command line that cannot be followed. `trioet COMMAND --help` tells more.
 """
 
-Main = Callable[[list[str]], int]
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The top level only: each command parses its own arguments when chosen."""
+    import argparse  # not on the way to a command: `trioet terminal` does without
+
+    from trioet import __version__
+
     parser = argparse.ArgumentParser(
         prog="trioet",
         description="A remote shell that never loses its session.",
@@ -51,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
         build_parser().parse_args(arguments)
-    run: Main = import_module(f"trioet.cli.{arguments[0]}").main
+    run: Callable[[list[str]], int] = import_module(f"trioet.cli.{arguments[0]}").main
     try:
         return run(arguments[1:])
     except UsageError as error:

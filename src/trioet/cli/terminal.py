@@ -7,43 +7,60 @@ only: this is on every user's path to a prompt.
 
 from __future__ import annotations
 
-import argparse
 import fcntl
-import json
 import os
 import select
 import socket
-import subprocess
 import sys
-from typing import Any, Final
 
-from trioet import __version__
-from trioet.bootstrap.invitation import Credentials, new_real_credentials, parse_bootstrap_line
+from trioet.bootstrap.credentials import (
+    PLACEHOLDER,
+    Credentials,
+    new_real_credentials,
+    parse_bootstrap_line,
+)
 from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.places import keeper_socket
+from trioet.server.request import INVITED, REFUSED, OpenRequest
 
-STDIN_PATIENCE_S: Final = 10.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+STDIN_PATIENCE_S = 10.0
 """How long the line may take. ssh sends it at once; ET waits 1 s, too short for a slow one."""
 
-MAX_LINE: Final = 4096
-ANSWER_DEADLINE_S: Final = 15.0
+MAX_LINE = 4096
+ANSWER_DEADLINE_S = 15.0
 """For the keeper's answer; a keeper that has to start takes a quarter of a second."""
 
-MAX_LOG: Final = 1024 * 1024
+MAX_LOG = 1024 * 1024
+
+
+class Options:
+    """What argparse would say of an empty command line, without importing it."""
+
+    serverfifo = ""
+    port: str | None = None
+    kill_other_sessions = False
 
 
 def main(argv: list[str]) -> int:
     """Run `trioet terminal`; return its exit status."""
-    options, _ = _parser().parse_known_args(argv)  # other versions' flags are no reason to fail
+    options = Options()
+    if argv:
+        # Other versions' flags are no reason to fail.
+        _parser().parse_known_args(argv, options)
     try:
         credentials, answer = _open_session(options)
     except TrioetError as error:
-        print("TRIOET-ERROR:" + json.dumps(_error_fields(error)), flush=True)
-        return 1
-    print(f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}")
-    print("TRIOET:" + json.dumps({key: answer[key] for key in ("version", "port", "router")}))
+        answer = _refusal(error)
+    invited = answer.startswith(INVITED)
+    if invited:
+        answer = f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}\n".encode() + answer
+    sys.stdout.buffer.write(answer)
     sys.stdout.flush()
-    return 0
+    return 0 if invited else 1
 
 
 def etterminal() -> int:
@@ -52,6 +69,10 @@ def etterminal() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from trioet import __version__
+
     parser = argparse.ArgumentParser(
         prog="trioet terminal",
         description="Open a session for a client that ssh brought here. Reads "
@@ -75,25 +96,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open_session(options: argparse.Namespace) -> tuple[Credentials, dict[str, Any]]:
+def _open_session(options: Options) -> tuple[Credentials, bytes]:
+    """Return the session's credentials, and the keeper's answer."""
     asked, term = parse_bootstrap_line(_read_line())
-    credentials = new_real_credentials() if asked.client_id.startswith("XXX") else asked
-    request = {
-        "v": 1,
-        "do": "open",
-        "id": credentials.client_id,
-        "passkey": credentials.passkey,
-        "term": term,
-        "env": dict(os.environ),
-        "router_socket": options.serverfifo,
-        "ports": _port_range(options.port),
-        "kill_others": options.kill_other_sessions,
-    }
-    answer = ask_keeper(json.dumps(request).encode())
-    if "error" in answer:
-        error = answer["error"]
-        raise StepFailed(str(error["step"]), str(error["what"]), str(error["hint"]))
-    return credentials, answer
+    credentials = new_real_credentials() if asked.client_id.startswith(PLACEHOLDER) else asked
+    request = OpenRequest(
+        credentials,
+        term,
+        os.environb,
+        router_socket=options.serverfifo,
+        ports=_port_range(options.port),
+        kill_others=options.kill_other_sessions,
+    )
+    return credentials, ask_keeper(request.encode())
 
 
 def _read_line() -> bytes:
@@ -122,7 +137,7 @@ def _port_range(text: str | None) -> tuple[int, int] | None:
     return ports
 
 
-def ask_keeper(request: bytes) -> dict[str, Any]:
+def ask_keeper(request: bytes) -> bytes:
     """Send a request to the user's keeper, started if need be; return its answer.
 
     Raises:
@@ -138,9 +153,8 @@ def ask_keeper(request: bytes) -> dict[str, Any]:
                 answer = b"".join(iter(lambda: connection.recv(65536), b""))
             except OSError:
                 continue
-        if answer:
-            parsed: dict[str, Any] = json.loads(answer)
-            return parsed
+        if answer.startswith((INVITED, REFUSED)):
+            return answer
     raise LocalError(f"the keeper at {path} does not answer; its log is keeper.log beside it")
 
 
@@ -196,6 +210,8 @@ def _spawn_keeper(path: str, listener: socket.socket) -> None:
     with os.fdopen(log, "ab") as log_file:
         if log_file.tell() > MAX_LOG:
             log_file.truncate(0)
+        import subprocess
+
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -217,7 +233,10 @@ def _lingers() -> bool:
     )
 
 
-def _error_fields(error: TrioetError) -> dict[str, str]:
+def _refusal(error: TrioetError) -> bytes:
+    import json
+
+    fields = {"step": "terminal", "what": str(error), "hint": ""}
     if isinstance(error, StepFailed):
-        return {"step": error.step, "what": error.what, "hint": error.hint}
-    return {"step": "terminal", "what": str(error), "hint": ""}
+        fields = {"step": error.step, "what": error.what, "hint": error.hint}
+    return REFUSED + json.dumps(fields).encode() + b"\n"

@@ -87,7 +87,7 @@ class Client:
         self.link.on_change = self._line_changed
         self._modes = TerminalModes()
         self._status = StatusLine()
-        self._screen = bytearray()
+        self._screen = b""
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
@@ -126,8 +126,7 @@ class Client:
             self._finished.set()
 
     async def _show(self) -> None:
-        output = bytes(self._screen)
-        self._screen.clear()
+        output, self._screen = self._screen, b""
         if self._console.is_tty_out:
             output = self._modes.feed(output)
         taken = self._console.write_nowait(output)
@@ -139,7 +138,8 @@ class Client:
             raise PacketError(f"packet type {packet.type} before INITIAL_RESPONSE")
         response = decode_initial_response(packet.payload)
         self._accepted = frozenset(response.accepted)
-        self.link.peer_acknowledges |= "acks" in self._accepted
+        if "acks" in self._accepted:
+            self.link.agree_acks()
         if response.error:
             text = plain(response.error)
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))

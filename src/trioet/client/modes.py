@@ -44,6 +44,9 @@ _SWITCH: Final = re.compile(
 _TOUCHES_RENDITION: Final = b"78csup"
 """How those end that save, restore or reset it; and the modes 1048 and 1049."""
 
+_PLAIN_TEXT: Final = re.compile(rb"[\x08-\x0d\x20-\x7f]{0,64}")
+"""A key's echo, most often: nothing in it to follow."""
+
 _LAST_SGR: Final = re.compile(rb"(?s:.*)\x1b\[([0-9;:]{0,240})m")
 
 RECENT: Final = 1024
@@ -152,6 +155,9 @@ class TerminalModes:
         between and tear it. The terminal would have shown nothing of it yet. At most 256
         bytes are held back.
         """
+        if not self._held and not self._in_string and _PLAIN_TEXT.fullmatch(output):
+            self._recent = (self._recent + output)[-RECENT:]
+            return output
         data = self._held + output if self._held else output
         end = self._whole(data)
         self._held = data[end:]

@@ -21,7 +21,8 @@ import trio
 
 from trioet.bootstrap import asyncssh_bridge
 from trioet.bootstrap.asyncssh_server import generate_key, serve_embedded_ssh
-from trioet.bootstrap.invitation import Invitation, bootstrap_line, new_credentials
+from trioet.bootstrap.credentials import bootstrap_line, new_credentials
+from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.demo.cutter import Cutter

@@ -18,6 +18,10 @@ from typing import Final, Protocol
 import trio
 
 RECEIVE_SIZE: Final = 64 * 1024
+SHORT: Final = 4 * 1024
+"""A read that brought less than this has probably emptied the kernel's buffer: the next one
+waits first, and a key's echo costs no read in vain."""
+
 NOTSENT_LOWAT: Final = 16 * 1024
 """Bytes that wait unsent in the kernel before a line stops being writable. What has been
 handed to the kernel can no longer be overtaken by a keystroke."""
@@ -78,6 +82,7 @@ class SocketLine:
         self._sock = sock
         self._peer_name = peer_name or _peer_name(sock)
         self._receive_spins = 0
+        self._dry = False
         sock.setblocking(False)
         _tune(sock)
         self._poll = select.poll()
@@ -111,19 +116,21 @@ class SocketLine:
         # A checkpoint now and then even if bytes are always there, so that a flood
         # on one line never starves the others (design/libraries: one in eight).
         self._receive_spins = (self._receive_spins + 1) % 8
-        if self._receive_spins == 0:
+        if self._receive_spins == 0 and not self._dry:
             await trio.lowlevel.checkpoint()
-        while True:
-            try:
-                return self._sock.recv(RECEIVE_SIZE)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise LineBroken(_explain(error)) from error
-            try:
-                await trio.lowlevel.wait_readable(self._sock)
-            except (OSError, trio.ClosedResourceError) as error:
-                raise LineBroken(_explain(error)) from error
+        try:
+            while True:
+                if self._dry:
+                    await trio.lowlevel.wait_readable(self._sock)
+                try:
+                    data = self._sock.recv(RECEIVE_SIZE)
+                except BlockingIOError:
+                    self._dry = True
+                else:
+                    self._dry = len(data) < SHORT
+                    return data
+        except (OSError, trio.ClosedResourceError) as error:
+            raise LineBroken(_explain(error)) from error
 
     def shutdown(self) -> None:
         with suppress(OSError):

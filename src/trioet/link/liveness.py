@@ -103,4 +103,4 @@ class Liveness:
 
     def _probe(self) -> None:
         self._probed_at = trio.current_time()
-        self._link.send_keepalive()
+        self._link.ping()

@@ -23,7 +23,7 @@ import trio
 
 from trioet.errors import HandshakeError, TrioetError
 from trioet.link.attachment import Attachment
-from trioet.link.line import Line, LineBroken
+from trioet.link.line import NOTSENT_LOWAT, Line, LineBroken
 from trioet.wire.backed import MAX_SEQUENCE, BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter
 from trioet.wire.handshake import (
@@ -128,6 +128,7 @@ class ResumableLink:
         self.role = role
         self.peer_acknowledges = False
         """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
+        self._flood_answers = False
         self.established = False
         """True once a connection was answered with NEW_CLIENT: the next one resumes."""
         self.last_heard = -math.inf
@@ -177,9 +178,20 @@ class ResumableLink:
     def send_keepalive(self) -> None:
         """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
         self._bytes_since_ack = 0
-        if self._pinged is None and self._attachments:
-            self._pinged = trio.current_time()
         self.send(PacketType.KEEP_ALIVE, encode_count(self._dealt_with))
+
+    def ping(self) -> None:
+        """Send a KEEP_ALIVE and time its answer."""
+        if self._attachments:
+            self._pinged = trio.current_time()
+        self.send_keepalive()
+
+    def agree_acks(self) -> None:
+        """Both ends know what acks are: bound what is in flight from the first packet on.
+
+        The server then leaves a KEEP_ALIVE amid a flood to the flood to answer.
+        """
+        self.peer_acknowledges = self._flood_answers = True
 
     def has_room(self) -> bool:
         """True when the next bulk packet would be sent soon, or may be kept."""
@@ -189,8 +201,11 @@ class ResumableLink:
             return False
         if not self._attachments:
             return self._writer.kept_bytes < self._max_kept
-        if self.peer_acknowledges and self._writer.unacknowledged_bytes >= WINDOW:
-            return False
+        if self.peer_acknowledges:
+            if self._writer.unacknowledged_bytes < NOTSENT_LOWAT:
+                return True  # not worth asking the kernel
+            if self._writer.unacknowledged_bytes >= WINDOW:
+                return False
         for attachment in self._attachments:
             if attachment.blocked:
                 return False
@@ -390,7 +405,7 @@ class ResumableLink:
                 case CaughtUp.CAUGHT_UP:
                     # Proves us to the peer at once; and a C++ peer looks at what it
                     # caught up only when something more arrives (specification 1.8).
-                    self.send_keepalive()
+                    self.ping()
                     self._caught_up = True
         if attachment not in self._attachments and handshake.state is State.PACKETS:
             proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
@@ -468,7 +483,7 @@ class ResumableLink:
         if count is not None:
             self.peer_acknowledges = True
             self._acknowledged(count)
-        if self.role is Role.SERVER:
+        if self.role is Role.SERVER and not (self._flood_answers and self.in_flight >= ACK_EVERY):
             self.send_keepalive()
 
     def _acknowledged(self, count: int) -> None:

@@ -11,9 +11,8 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import trio
 
@@ -22,9 +21,10 @@ from trioet.errors import MessageError, StepFailed, TrioetError
 from trioet.link.line import LineBroken, SocketLine
 from trioet.link.resumable import ResumableLink, Role
 from trioet.server.door import Arrival, Door
-from trioet.server.local import LOCAL_VERSION, peer_credentials
+from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try
 from trioet.server.registration import RouterRegistration
+from trioet.server.request import INVITED, REFUSED, OpenRequest, parse_request
 from trioet.server.roster import Roster
 from trioet.session.terminal import Origin, TerminalSession
 from trioet.wire.backed import ReplayBudget
@@ -42,24 +42,11 @@ REQUEST_DEADLINE_S: Final = 5.0
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
 
-PORTS: Final = range(60022, 60122)
+OWN_PORTS: Final = (60022, 60121)
 """Where a keeper listens by itself, if nothing else was asked for."""
 
 REPLAY_MEMORY: Final = 512 * 1024 * 1024
 """Bytes for the replay buffers of all sessions, until a router gives a share."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRequest:
-    """What `trioet terminal` asks for."""
-
-    client_id: bytes
-    passkey: bytes
-    term: str
-    environment: dict[bytes, bytes]
-    router_socket: str
-    ports: range
-    kill_others: bool
 
 
 class Keeper:
@@ -124,16 +111,17 @@ class Keeper:
                     request = parse_request(await _read_all(stream))
                     answer = await self._open_session(request, nursery)
             except TrioetError as error:
-                answer = {"error": _error_fields(error)}
+                answer = REFUSED + _json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
                 return
             with trio.move_on_after(REQUEST_DEADLINE_S):
                 try:
-                    await stream.send_all(json.dumps({"v": LOCAL_VERSION, **answer}).encode())
+                    await stream.send_all(answer)
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
 
-    async def _open_session(self, request: SessionRequest, nursery: trio.Nursery) -> dict[str, Any]:
+    async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
+        client_id = request.credentials.client_id.encode()
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
         if len(self._roster) >= MAX_SESSIONS:
@@ -142,23 +130,25 @@ class Keeper:
                 f"{MAX_SESSIONS} sessions are open already, which is the limit",
                 "end some of them, or use --kill-other-sessions",
             )
-        if request.client_id in self._roster:
+        if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
         registration = await self._find_router(request.router_socket, nursery)
         if registration is None:
-            port = self._listen_by_itself(request.ports, nursery)
+            first, last = request.ports or OWN_PORTS
+            port = self._listen_by_itself(range(first, last + 1), nursery)
         else:
             port = registration.port
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
-        arrivals = self._roster.add(request.client_id)
+        arrivals = self._roster.add(client_id)
         nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registration)
         if registration is not None:
-            if not await registration.register(request.client_id):
-                self._sessions[request.client_id][1].cancel()
+            if not await registration.register(client_id):
+                self._sessions[client_id][1].cancel()
                 raise StepFailed("router", f"the router at {registration.path} refused the session")
             port = registration.port
-        return {"version": __version__, "port": port, "router": registration is not None}
+        details = {"version": __version__, "port": port, "router": registration is not None}
+        return INVITED + _json_line(details)
 
     def end_sessions(self, reason: str) -> None:
         """End every session; its client is told why."""
@@ -217,23 +207,25 @@ class Keeper:
     async def _run_session(
         self,
         name: str,
-        request: SessionRequest,
+        request: OpenRequest,
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registration: RouterRegistration | None,
     ) -> None:
         session = TerminalSession(Origin(request.term, request.environment, name))
-        link = ResumableLink(request.passkey, Role.SERVER, session, budget=self._budget)
+        client_id = request.credentials.client_id.encode()
+        passkey = request.credentials.passkey.encode()
+        link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget)
         self._links.add(link)
         log.info("session %s opened", name)
         try:
             with trio.CancelScope() as scope:
-                self._sessions[request.client_id] = session, scope
+                self._sessions[client_id] = session, scope
                 await self._serve_session(session, link, arrivals)
         finally:
-            del self._sessions[request.client_id]
-            self._roster.remove(request.client_id)
+            del self._sessions[client_id]
+            self._roster.remove(client_id)
             if registration is not None:
-                registration.remove(request.client_id)
+                registration.remove(client_id)
             self._links.discard(link)
             link.close()
             for other in self._links:
@@ -277,37 +269,6 @@ async def _serve_line(link: ResumableLink, line: SocketLine, preface: bytes) -> 
         log.info("connection from %s ended: %s", line.peer_name, error)
 
 
-def parse_request(data: bytes) -> SessionRequest:
-    """Parse a request of `trioet terminal`.
-
-    Raises:
-      MessageError: it is none, or of a kind this keeper does not know.
-    """
-    try:
-        fields = json.loads(data)
-        if fields["do"] != "open":
-            raise MessageError(f"this keeper (trioet {__version__}) cannot do {fields['do']!r}")
-        first, last = fields.get("ports") or (PORTS[0], PORTS[-1])
-        request = SessionRequest(
-            client_id=fields["id"].encode("ascii"),
-            passkey=fields["passkey"].encode("ascii"),
-            term=str(fields["term"]),
-            environment={
-                os.fsencode(name): os.fsencode(value) for name, value in fields["env"].items()
-            },
-            router_socket=str(fields.get("router_socket", "")),
-            ports=range(int(first), int(last) + 1),
-            kill_others=bool(fields.get("kill_others")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise MessageError("a request that is not one of trioet's") from None
-    if not (request.client_id.isalnum() and len(request.client_id) == 16):
-        raise MessageError("a client id has 16 letters and digits")
-    if not (request.passkey.isalnum() and len(request.passkey) == 32):
-        raise MessageError("a passkey has 32 letters and digits")
-    return request
-
-
 async def _read_all(stream: trio.SocketStream) -> bytes:
     data = b""
     async for chunk in stream:
@@ -332,6 +293,10 @@ def _uid(connection: trio.socket.SocketType) -> int:
     duplicate = socket.socket(fileno=os.dup(connection.fileno()))
     with duplicate:
         return peer_credentials(duplicate).uid
+
+
+def _json_line(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields).encode() + b"\n"
 
 
 def _error_fields(error: TrioetError) -> dict[str, str]:

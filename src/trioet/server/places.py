@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final
 
 from trioet.errors import LocalError
 
-SYSTEM_ROUTER_SOCKET: Final = "/run/trioet/router.sock"
+SYSTEM_ROUTER_SOCKET = "/run/trioet/router.sock"
 
-MAX_SOCKET_PATH: Final = 107
+MAX_SOCKET_PATH = 107
 """Bytes that fit struct sockaddr_un, unix(7)."""
 
 

@@ -16,6 +16,10 @@ CHUNK: Final = 16 * 1024
 """Bytes of output in one packet at most. Bigger ones cost other sessions their latency:
 a typist beside 16 floods waits 5 ms at 16 KiB, 37 ms at 64 KiB (measured)."""
 
+FULL_READ: Final = 4 * 1024
+SHORT: Final = 1024
+"""A read that brought less than this has probably brought all there is."""
+
 LAST_OUTPUT_S: Final = 0.5
 """After the program ended, how long its last output may take to come through the pty."""
 
@@ -28,6 +32,8 @@ class Shell:
 
     def __init__(self, running: Running) -> None:
         self._running = running
+        self._output = _Drain(running.stdout)
+        self._errors = None if running.stderr is None else _Drain(running.stderr)
         self._pidfd = os.pidfd_open(running.pid)
         self._status: int | None = None
         self._stdin_open = True
@@ -48,19 +54,19 @@ class Shell:
     @property
     def has_stderr(self) -> bool:
         """True on pipes: there is a stderr to read."""
-        return self._running.stderr is not None
+        return self._errors is not None
 
     async def read_output(self) -> bytes:
         """Return all output that is there, up to CHUNK bytes; b"" at its end.
 
-        Cancellation loses nothing.
+        Others get their turn first, however much there is. Cancellation loses nothing.
         """
-        return await _drain(self._running.stdout)
+        return await self._output.read()
 
     async def read_stderr(self) -> bytes:
         """The same for stderr, on pipes."""
-        assert self._running.stderr is not None
-        return await _drain(self._running.stderr)
+        assert self._errors is not None
+        return await self._errors.read()
 
     def write_nowait(self, data: bytes | bytearray) -> int:
         """Hand input over without waiting; return how many bytes were taken.
@@ -148,25 +154,40 @@ class Shell:
             os.close(descriptor)
 
 
-async def _drain(descriptor: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    # The kernel gives 4095 bytes of a pty at once: stop where another such read might not fit.
-    while size <= CHUNK - 4096:
-        try:
-            part = os.read(descriptor, CHUNK - size)
-        except BlockingIOError:
-            if parts:
-                break
+class _Drain:
+    """One stream of output: read until it is dry, never more than CHUNK bytes at once."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._dry = True
+
+    async def read(self) -> bytes:
+        if not self._dry:
+            await trio.lowlevel.checkpoint()
+        parts: list[bytes] = []
+        size = 0
+        # The kernel gives 4095 bytes of a pty at once: stop where another such read might
+        # not fit, and after a short one, so that an echo goes out before a read in vain.
+        while size <= CHUNK - FULL_READ:
             try:
-                await trio.lowlevel.wait_readable(descriptor)
+                if self._dry:
+                    await trio.lowlevel.wait_readable(self._descriptor)
+                    self._dry = False
+                part = os.read(self._descriptor, CHUNK - size)
             except trio.ClosedResourceError:
                 return b""
-            continue
-        except OSError:  # EIO: nobody holds the pty's other side any more
-            break
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            except BlockingIOError:
+                self._dry = True
+                if parts:
+                    break
+                continue
+            except OSError:  # EIO: nobody holds the pty's other side any more
+                break
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+            if len(part) < SHORT:
+                self._dry = True
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -137,7 +137,8 @@ class TerminalSession:
         self._payload = decode_initial_payload(packet.payload)
         error = _refusal(self._payload)
         accepted = tuple(name for name in FEATURES if name in self._payload.features)
-        self._linked.peer_acknowledges |= "acks" in accepted
+        if "acks" in accepted:
+            self._linked.agree_acks()
         response = InitialResponse(error, accepted, __version__)
         self._linked.send(PacketType.INITIAL_RESPONSE, encode_initial_response(response))
         self._begun.set()
@@ -260,7 +261,6 @@ class TerminalSession:
             self._print(output, packet_type)
             if not self._linked.has_room():
                 await self._linked.wait_room()
-            await trio.lowlevel.checkpoint()
 
     async def _last_output(self, read: Callable[[], Awaitable[bytes]], packet_type: int) -> None:
         # The program is gone; what it wrote may still be on its way through the pty, and

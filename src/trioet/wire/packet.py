@@ -6,9 +6,8 @@ so a type that makes no sense is the connection's fault, never a reason to end a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from trioet.errors import PacketError
 
@@ -35,8 +34,7 @@ class PacketType(IntEnum):
     INITIAL_PAYLOAD = 253
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One opened packet. ``type`` is an int: a peer may send any."""
 
     type: int

@@ -1,0 +1,108 @@
+"""What `trioet terminal` asks of its user's keeper, and how the keeper answers.
+
+A request is a block like an environment: records ``name=value``, each followed by a zero
+byte, ``env`` once for each variable; then end of file. The answer is one line, which the
+terminal hands to its client as it is: ``TRIOET:`` or ``TRIOET-ERROR:``, and JSON. Both
+sides pass over what they do not know, so that a newer one can talk to an older.
+
+Imports next to nothing, for the terminal's sake.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from trioet.bootstrap.credentials import Credentials, is_client_id, is_passkey
+from trioet.errors import MessageError
+
+VERSION = 1
+
+INVITED = b"TRIOET:"
+REFUSED = b"TRIOET-ERROR:"
+"""How an answer begins."""
+
+
+class OpenRequest:
+    """A request for a session; ``ports`` are where the keeper may listen without a router."""
+
+    __slots__ = ("credentials", "environment", "kill_others", "ports", "router_socket", "term")
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        term: str,
+        environment: Mapping[bytes, bytes],
+        *,
+        router_socket: str = "",
+        ports: tuple[int, int] | None = None,
+        kill_others: bool = False,
+    ) -> None:
+        self.credentials = credentials
+        self.term = term
+        self.environment = environment
+        self.router_socket = router_socket
+        self.ports = ports
+        self.kill_others = kill_others
+
+    def encode(self) -> bytes:
+        """The request as it goes over the keeper's socket."""
+        fields = {
+            "v": str(VERSION),
+            "do": "open",
+            "id": self.credentials.client_id,
+            "passkey": self.credentials.passkey,
+            "term": self.term,
+            "router_socket": self.router_socket,
+            "ports": "-".join(map(str, self.ports or ())),
+            "kill_others": "yes" if self.kill_others else "",
+        }
+        records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
+        records += [b"env=%b=%b" % variable for variable in self.environment.items()]
+        return b"\0".join([*records, b""])
+
+
+def parse_request(data: bytes) -> OpenRequest:
+    """Parse a request.
+
+    Raises:
+      MessageError: it is none, or of a kind this keeper does not know.
+    """
+    fields: dict[bytes, bytes] = {}
+    environment: dict[bytes, bytes] = {}
+    for record in data.split(b"\0")[:-1]:
+        name, equals, value = record.partition(b"=")
+        if not equals:
+            raise MessageError("a request with a record that is no name=value")
+        if name == b"env":
+            variable, _, contents = value.partition(b"=")
+            environment[variable] = contents
+        else:
+            fields[name] = value
+    if fields.get(b"do") != b"open":
+        raise MessageError("a request that this keeper does not know; is it an older trioet's?")
+    client_id, passkey = fields.get(b"id", b""), fields.get(b"passkey", b"")
+    if not is_client_id(client_id):
+        raise MessageError("a client id has 16 letters and digits")
+    if not is_passkey(passkey):
+        raise MessageError("a passkey has 32 letters and digits")
+    return OpenRequest(
+        Credentials(client_id.decode(), passkey.decode()),
+        os.fsdecode(fields.get(b"term", b"")),
+        environment,
+        router_socket=os.fsdecode(fields.get(b"router_socket", b"")),
+        ports=_ports(fields.get(b"ports", b"")),
+        kill_others=fields.get(b"kill_others") == b"yes",
+    )
+
+
+def _ports(text: bytes) -> tuple[int, int] | None:
+    if not text:
+        return None
+    first, _, last = text.partition(b"-")
+    if not (first.isdigit() and last.isdigit() and len(text) <= 11):
+        raise MessageError("ports that are no range")
+    ports = int(first), int(last)
+    if not 0 < ports[0] <= ports[1] < 65536:
+        raise MessageError("ports that are no range")
+    return ports

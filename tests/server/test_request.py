@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trioet.bootstrap.credentials import Credentials
+from trioet.errors import MessageError
+from trioet.server.request import OpenRequest, parse_request
+
+ID = "abcdefghijklmnop"
+PASSKEY = "0123456789ABCDEF0123456789abcdef"
+GOOD = OpenRequest(Credentials(ID, PASSKEY), "xterm", {b"HOME": b"/root"}).encode()
+
+names = st.binary(min_size=1).filter(lambda name: b"\0" not in name and b"=" not in name)
+values = st.binary().filter(lambda value: b"\0" not in value)
+
+
+@given(
+    st.dictionaries(names, values),
+    st.none() | st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted).map(tuple),
+    st.booleans(),
+)
+def test_a_request_comes_out_as_it_went_in(
+    environment: dict[bytes, bytes], ports: tuple[int, int] | None, kill_others: bool
+) -> None:
+    request = OpenRequest(
+        Credentials(ID, PASSKEY),
+        "xterm",
+        environment,
+        router_socket="/run/a b/\udcff",
+        ports=ports,
+        kill_others=kill_others,
+    )
+    came = parse_request(request.encode())
+    assert (came.credentials.client_id, came.credentials.passkey) == (ID, PASSKEY)
+    assert (came.term, came.router_socket) == ("xterm", "/run/a b/\udcff")
+    assert came.environment == environment
+    assert (came.ports, came.kill_others) == (ports, kill_others)
+
+
+def test_what_a_newer_terminal_adds_is_passed_over() -> None:
+    assert parse_request(GOOD + b"colour=blue\0").term == "xterm"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        GOOD.replace(b"do=open", b"do=close"),
+        GOOD.replace(b"do=open\0", b""),
+        GOOD.replace(ID.encode(), b"short"),
+        GOOD.replace(ID.encode(), b"/../../etc/passw"),
+        GOOD.replace(PASSKEY.encode(), b"\xff" * 32),
+        GOOD.replace(b"ports=", b"ports=0-7"),
+        GOOD.replace(b"ports=", b"ports=7"),
+        GOOD.replace(b"ports=", b"ports=9-7"),
+        GOOD.replace(b"ports=", b"ports=1-65536"),
+        GOOD.replace(b"ports=", b"ports=" + b"9" * 5000 + b"-7"),
+        GOOD + b"no equals sign\0",
+    ],
+)
+def test_what_is_no_request_is_refused(data: bytes) -> None:
+    with pytest.raises(MessageError) as refusal:
+        parse_request(data)
+    assert PASSKEY not in str(refusal.value)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
+    with pytest.raises(MessageError):
+        parse_request(data)
