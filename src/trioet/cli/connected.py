@@ -81,7 +81,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
             client_id=invitation.client_id.encode(),
             passkey=invitation.passkey.encode(),
             host=options.host,
-            dial=lambda: dial(config.hostname, port),
+            dial=lambda: dial(config.hostname, port, config.address_family),
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),
