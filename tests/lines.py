@@ -35,10 +35,15 @@ class MemoryLine:
     def __init__(self, out: Way, back: Way) -> None:
         self.out, self.back = out, back
         self.closed = False
+        self.place = "192.0.2.1"
 
     @property
     def peer_name(self) -> str:
         return "the other end"
+
+    @property
+    def source(self) -> str:
+        return self.place
 
     def try_send(self, data: bytes | memoryview) -> int:
         if self.closed:

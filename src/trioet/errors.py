@@ -17,6 +17,7 @@
     * ``UsageError``: a command line or configuration that cannot be followed.
     * ``StepFailed``: one step on the way to a session failed; says which and what to do.
     * ``SessionLost``: the server no longer knows the session.
+    * ``SessionUsedUp``: no more packets can be counted in it.
 
 Programs print ``str(error)`` after ``trioet: `` and nothing else; so every message is
 one for a person: what, where, and what to do.
@@ -84,3 +85,7 @@ class StepFailed(LocalError):
 
 class SessionLost(LocalError):
     """The server answered, and no longer knows this session."""
+
+
+class SessionUsedUp(LocalError):
+    """The session has sent as many packets as its protocol can count."""

@@ -11,10 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from lines import Cable
 from pairs import DATA, ID, KEY, Inbox, Pair
+from trioet.link.attachment import PROOF_DEADLINE_S
 from trioet.link.resumable import (
     ACK_EVERY,
     HANDSHAKE_DEADLINE_S,
-    PROOF_DEADLINE_S,
     WINDOW,
     ResumableLink,
     Role,
@@ -336,6 +336,7 @@ async def test_a_peer_that_never_acknowledges_costs_no_more_than_the_limit() -> 
 
 async def test_a_full_line_holds_bulk_back(pair: Pair) -> None:
     cable = pair.connect(Cable(capacity=1000))
+    send(pair.client, b"it is me")
     await wait_all_tasks_blocked()
     pair.at_client.busy = trio.Event()
     send(pair.server, bytes(5000))

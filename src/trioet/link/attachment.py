@@ -8,12 +8,13 @@ nothing but its cursor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-from trioet.errors import TooFarBehind
+from trioet.errors import HandshakeError, TooFarBehind
 from trioet.link.line import Line, LineBroken
 from trioet.wire.backed import BackedWriter
 from trioet.wire.framing import packet_frame
@@ -21,6 +22,10 @@ from trioet.wire.handshake import catchup_entry, catchup_head
 
 CHUNK: Final = 64 * 1024
 """Bytes handed to the kernel at once, about."""
+
+PROOF_DEADLINE_S: Final = 15.0
+"""How long a line may stay without proving itself, and without taking any of its catch-up.
+A real `et` says something in 6 s, once it has all of that."""
 
 
 class Attachment:
@@ -34,12 +39,15 @@ class Attachment:
         """Ordinal of the next packet that this line brings."""
         self.peer_received = 0
         """Packets that the peer had when it opened this line, as it says."""
+        self.time_to_prove = trio.CancelScope()
+        """Cancelled when the line has had its time; see :meth:`allow`."""
         self.last_words = 0
         """Everything up to this packet was sent, and then the line shut down; 0: it was not."""
         self._writer = writer
         self._tail: bytes | memoryview = b""
         self._cursor: int | None = None
         self._catchup_end = 0
+        self._turn: Callable[[], Awaitable[None]] | None = None
         self._on_writable = on_writable
         self.blocked = False
         """True while the kernel takes no more."""
@@ -56,26 +64,47 @@ class Attachment:
         """Ordinal of the oldest packet this line still has to send."""
         return self._writer.sent + 1 if self._cursor is None else self._cursor
 
+    def allow(self, seconds: float) -> None:
+        """Give a line that has not proven itself so much time from now on."""
+        self.time_to_prove.deadline = trio.current_time() + seconds
+
+    def prove(self) -> None:
+        """A packet on the line has opened."""
+        self.proven = True
+        self.time_to_prove.deadline = math.inf
+
     def greet(self, data: bytes) -> None:
         """Send handshake bytes, ahead of all packets."""
         self._tail = bytes(self._tail) + data
         self.flush()
 
-    def start(self, *, after: int, catch_up: bool) -> None:
-        """Start sending packets, from number ``after + 1``.
+    def start(self) -> None:
+        """Start sending packets, from the first on."""
+        self._cursor = 1
+        self.flush()
 
-        With ``catch_up``, those that exist now go as one CatchupBuffer.
+    def catch_up(self, after: int, turn: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start sending packets, from ``after + 1`` on; not before ``turn()`` returns.
+
+        Those that exist by then go as one CatchupBuffer.
 
         Raises:
           HandshakeError: they do not fit one.
           TooFarBehind: they are no longer kept.
         """
         self._cursor = after + 1
-        if catch_up:
-            self._catchup_end = self._writer.sent
-            sizes = [len(body) for body in self._writer.bodies(after + 1, self._writer.sent)]
-            self._tail = bytes(self._tail) + catchup_head(sizes)
-        self.flush()
+        if turn is not None:
+            self._turn = turn
+            self.block()
+        else:
+            self._promise_catch_up()
+            self.flush()
+
+    def _promise_catch_up(self) -> None:
+        assert self._cursor is not None, "catch_up() comes first"
+        self._catchup_end = self._writer.sent
+        sizes = [len(body) for body in self._writer.bodies(self._cursor, self._catchup_end)]
+        self._tail = bytes(self._tail) + catchup_head(sizes)
 
     def flush(self) -> None:
         """Hand over what the kernel takes. A broken line is left to its reader to notice."""
@@ -109,13 +138,17 @@ class Attachment:
         try:
             while True:
                 await self._wake.wait()
+                if self._turn is not None:
+                    await self._turn()
+                    self._turn = None
+                    self._promise_catch_up()
                 await self.line.wait_writable()
                 self._wake = trio.Event()
                 self.blocked = False
                 self.flush()
                 if not self.blocked:
                     self._on_writable()
-        except LineBroken:
+        except (LineBroken, HandshakeError, TooFarBehind):
             self.line.close()
 
     def _next_chunk(self) -> bytes:
@@ -125,6 +158,8 @@ class Attachment:
         if cursor == writer.sent and cursor > self._catchup_end:
             self._cursor = cursor + 1
             return packet_frame(writer.body(cursor))
+        if not self.proven and cursor <= self._catchup_end:
+            self.allow(PROOF_DEADLINE_S)  # it takes what it needs to prove itself
         parts: list[bytes] = []
         size = 0
         while size < CHUNK and cursor <= writer.sent:

@@ -33,6 +33,10 @@ USER_TIMEOUT_MS: Final = 20_000
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 
 
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""How an IPv4 address begins that arrived at an IPv6 socket (RFC 4291, 2.5.5.2)."""
+
+
 class LineBroken(Exception):
     """The connection is gone. Says how, for people; it never means that a session is."""
 
@@ -43,6 +47,10 @@ class Line(Protocol):
     @property
     def peer_name(self) -> str:
         """Where the connection leads, for logs and messages."""
+
+    @property
+    def source(self) -> str:
+        """Who may be at the other end, as :func:`source_of` says."""
 
     def try_send(self, data: bytes | memoryview) -> int:
         """Hand bytes over without waiting; return how many were taken, maybe 0.
@@ -81,6 +89,7 @@ class SocketLine:
     def __init__(self, sock: socket.socket, peer_name: str = "") -> None:
         self._sock = sock
         self._peer_name = peer_name or _peer_name(sock)
+        self.source = source_of(sock)
         self._receive_spins = 0
         self._dry = False
         sock.setblocking(False)
@@ -141,6 +150,21 @@ class SocketLine:
             return
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+
+
+def source_of(sock: socket.socket) -> str:
+    """Name what one stranger is taken for: an IPv4 address, or the /64 of an IPv6 one."""
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "unknown"
+    if sock.family != socket.AF_INET6:
+        return str(name[0]) if sock.family == socket.AF_INET else "local"
+    host = str(name[0]).partition("%")[0]
+    packed = socket.inet_pton(socket.AF_INET6, host)
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
 
 
 def _tune(sock: socket.socket) -> None:

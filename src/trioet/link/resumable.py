@@ -17,13 +17,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Final, Protocol
 
 import trio
 
-from trioet.errors import HandshakeError, TrioetError
-from trioet.link.attachment import Attachment
+from trioet.errors import HandshakeError, SessionUsedUp, TrioetError
+from trioet.link.attachment import PROOF_DEADLINE_S, Attachment
 from trioet.link.line import NOTSENT_LOWAT, Line, LineBroken
+from trioet.link.trial import LARGE, Trial
 from trioet.wire.backed import MAX_SEQUENCE, BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter
 from trioet.wire.handshake import (
@@ -60,11 +62,13 @@ MAX_KEPT: Final = 64 * 1024 * 1024
 HANDSHAKE_DEADLINE_S: Final = 10.0
 """From the first byte of a connection to the end of its headers, in all."""
 
-PROOF_DEADLINE_S: Final = 15.0
-"""How long a line may stay without proving itself. A real `et` says something in 6 s."""
+MAX_PINNED: Final = 4 * 1024 * 1024
+"""Bytes that the peer has acknowledged on one line and that another, which lags behind, may
+still need. A line that lags more is given up."""
 
-MAX_PROVISIONAL: Final = 2
-"""Lines that may wait for their proof at once; the oldest goes first."""
+LAST_PACKETS: Final = 65536
+"""How many packets before the last that a session can count it is ended: room for what is
+still to be said."""
 
 
 class Role(Enum):
@@ -146,6 +150,7 @@ class ResumableLink:
         self._reader = BackedReader(SealedBox(passkey, outward.opposite))
         self._max_kept = max_kept
         self._attachments: list[Attachment] = []
+        self._trial = Trial()
         self._dealt_with = 0
         self._bytes_since_ack = 0
         self._caught_up = False
@@ -169,9 +174,10 @@ class ResumableLink:
         """
         self._writer.write(packet_type, payload)
         if self._writer.kept_bytes > self._max_kept and self._attachments:
-            # Nothing an ET peer says lets us forget anything; but what lies so far
-            # behind every line's cursor cannot still be on its way.
-            self._writer.forget_beyond(self._max_kept, min(a.needs for a in self._attachments))
+            # Nothing an ET peer says lets us forget anything; but what lies so far behind
+            # the line's cursor cannot still be on its way. A line on trial holds up nothing.
+            carriers = [a for a in self._attachments if a.proven] or self._attachments
+            self._writer.forget_beyond(self._max_kept, min(a.needs for a in carriers))
         for attachment in self._attachments:
             attachment.flush()
 
@@ -195,28 +201,34 @@ class ResumableLink:
 
     def has_room(self) -> bool:
         """True when the next bulk packet would be sent soon, or may be kept."""
-        if self._writer.sent >= MAX_SEQUENCE:
+        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
             return False
         if self._budget.exceeded_by(self._writer.kept_bytes):
             return False
-        if not self._attachments:
-            return self._writer.kept_bytes < self._max_kept
+        for attachment in reversed(self._attachments):
+            if attachment.proven:  # a stranger's line that is stuck must not stop the session
+                return self._takes_more(attachment)
+        return self._writer.kept_bytes < self._max_kept
+
+    def _takes_more(self, attachment: Attachment) -> bool:
         if self.peer_acknowledges:
             if self._writer.unacknowledged_bytes < NOTSENT_LOWAT:
                 return True  # not worth asking the kernel
             if self._writer.unacknowledged_bytes >= WINDOW:
                 return False
-        for attachment in self._attachments:
-            if attachment.blocked:
-                return False
-            if not attachment.line.can_send():
-                attachment.block()
-                return False
-        return True
+        if not attachment.blocked and not attachment.line.can_send():
+            attachment.block()
+        return not attachment.blocked
 
     async def wait_room(self) -> None:
-        """Wait until :meth:`has_room`. Cancellation changes nothing."""
+        """Wait until :meth:`has_room`. Cancellation changes nothing.
+
+        Raises:
+          SessionUsedUp: there will be none; few packets are left to say so.
+        """
         while not self.has_room():
+            if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
+                raise SessionUsedUp("this session has sent as many packets as it can count")
             await self._room.park()
 
     async def wait_delivered(self) -> None:
@@ -329,13 +341,16 @@ class ResumableLink:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(attachment.run_writer)
                 try:
-                    with trio.CancelScope() as proof_scope:
-                        await self._converse(attachment, handshake, preface, proof_scope)
+                    self._trial.enter(attachment)
+                    with attachment.time_to_prove:
+                        await self._converse(attachment, handshake, preface)
                 except (LineBroken, TrioetError) as error:
                     failure = error
                 nursery.cancel_scope.cancel()
         finally:
             attachment.line.close()
+            if not attachment.proven:
+                self._trial.failed(attachment)
             if isinstance(failure, PeerClosed) and attachment.last_words:
                 self._acknowledged(attachment.last_words)
             if attachment in self._attachments:
@@ -349,20 +364,19 @@ class ResumableLink:
         attachment: Attachment,
         handshake: Handshake,
         data: bytes,
-        proof_scope: trio.CancelScope,
     ) -> None:
-        proof_scope.deadline = trio.current_time() + HANDSHAKE_DEADLINE_S
+        attachment.allow(HANDSHAKE_DEADLINE_S)
         line = attachment.line
-        self._handshake_events(attachment, handshake, handshake.feed(data), proof_scope)
+        self._handshake_events(attachment, handshake, handshake.feed(data))
         while handshake.state is not State.PACKETS:
             data = await self._receive(line)
-            self._handshake_events(attachment, handshake, handshake.feed(data), proof_scope)
+            self._handshake_events(attachment, handshake, handshake.feed(data))
             await self._pause_if_busy()
         splitter = PacketSplitter()
         data = handshake.rest()
         while True:
             for body in splitter.feed(data):
-                self._arrived(attachment, body, proof_scope)
+                self._arrived(attachment, body)
             await self._pause_if_busy()
             data = await self._receive(line)
 
@@ -384,32 +398,29 @@ class ResumableLink:
         attachment: Attachment,
         handshake: Handshake,
         events: list[Event],
-        proof_scope: trio.CancelScope,
     ) -> None:
         for event in events:
             match event:
                 case ConnectRequest():
                     answered = self._answer(attachment, handshake)
-                    self._handshake_events(attachment, handshake, answered, proof_scope)
+                    self._handshake_events(attachment, handshake, answered)
                 case ConnectResponse(status, text):
                     self._answered(attachment, status, text)
                 case PeerReceived(count):
                     self._writer.check_received(count)
                     attachment.peer_received = count
-                    attachment.start(after=count, catch_up=True)
-                    proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
+                    self._catch_up(attachment, count)
                     self._attach(attachment)
                 case Missed(body):
                     self.bytes_replayed += len(body)
-                    self._arrived(attachment, body, proof_scope)
+                    self._arrived(attachment, body)
                 case CaughtUp.CAUGHT_UP:
                     # Proves us to the peer at once; and a C++ peer looks at what it
                     # caught up only when something more arrives (specification 1.8).
                     self.ping()
                     self._caught_up = True
         if attachment not in self._attachments and handshake.state is State.PACKETS:
-            proof_scope.deadline = trio.current_time() + PROOF_DEADLINE_S
-            attachment.start(after=0, catch_up=False)
+            attachment.start()
             self._attach(attachment)
 
     def _answer(self, attachment: Attachment, handshake: Handshake) -> list[Event]:
@@ -440,16 +451,25 @@ class ResumableLink:
         attachment.next_in = self._reader.received + 1
         return sequence_header_frame(self._reader.received)
 
+    def _catch_up(self, attachment: Attachment, after: int) -> None:
+        size = self._writer.size_after(after, LARGE)
+        if self.role is Role.CLIENT:
+            attachment.catch_up(after)
+            # It proves us to the server, which need not have served us its own catch-up first.
+            self.send_keepalive()
+        elif self._trial.may_have(size):
+            attachment.catch_up(after)
+        else:
+            attachment.catch_up(after, partial(self._trial.wait_turn, attachment, size))
+
     def _attach(self, attachment: Attachment) -> None:
-        provisional = [known for known in self._attachments if not known.proven]
-        if len(provisional) >= MAX_PROVISIONAL:
-            provisional[0].line.close()
+        attachment.allow(PROOF_DEADLINE_S)
         self._attachments.append(attachment)
         self._pinged = None
         self._room.unpark_all()
         self.on_change()
 
-    def _arrived(self, attachment: Attachment, body: bytes, proof_scope: trio.CancelScope) -> None:
+    def _arrived(self, attachment: Attachment, body: bytes) -> None:
         packet = self._reader.open(attachment.next_in, body)
         if packet is not None:
             if packet.type == PacketType.KEEP_ALIVE:
@@ -461,14 +481,14 @@ class ResumableLink:
         attachment.next_in += 1
         self.last_heard = trio.current_time()
         if not attachment.proven:
-            proof_scope.deadline = math.inf
             self._prove(attachment)
         elif packet is not None and packet.type == PacketType.KEEP_ALIVE:
             # A timer that waits for the answer need not fire now: one wake-up less.
             self.on_change()
 
     def _prove(self, attachment: Attachment) -> None:
-        attachment.proven = True
+        attachment.prove()
+        self._trial.passed(attachment)
         self.lines_proven += 1
         for older in self._attachments[: self._attachments.index(attachment)]:
             older.line.close()
@@ -490,4 +510,5 @@ class ResumableLink:
         self._writer.acknowledge(count)
         needs = min((a.needs for a in self._attachments), default=count + 1)
         self._writer.forget(min(self._writer.acknowledged, needs - 1))
+        self._writer.forget_acknowledged(MAX_PINNED)
         self._room.unpark_all()

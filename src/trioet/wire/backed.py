@@ -106,6 +106,19 @@ class BackedWriter:
         """Yield the bodies ``first`` to ``last``, both included."""
         return (self.body(ordinal) for ordinal in range(first, last + 1))
 
+    def size_after(self, ordinal: int, limit: int) -> int:
+        """Return how many bytes the bodies after ``ordinal`` have; stop beyond ``limit``.
+
+        Raises:
+          TooFarBehind: one of them has been forgotten.
+        """
+        size = 0
+        for number in range(self.sent, ordinal, -1):
+            size += len(self.body(number))
+            if size > limit:
+                break
+        return size
+
     def check_received(self, count: int) -> None:
         """Check what a peer says it has received, before anything is replayed to it.
 
@@ -149,6 +162,12 @@ class BackedWriter:
                 self._acknowledged_bytes += len(self._kept[self._oldest])
             self._drop(self._oldest)
             self._oldest += 1
+
+    def forget_acknowledged(self, limit: int) -> None:
+        """Drop acknowledged packets, the oldest first, until they take at most ``limit`` bytes."""
+        unacknowledged = self.sent - max(self.acknowledged, self._oldest - 1)
+        rest = self.unacknowledged_bytes + unacknowledged * PACKET_OVERHEAD
+        self.forget_beyond(limit + rest, self.acknowledged + 1)
 
     def close(self) -> None:
         """Give the memory back to the budget. Nothing can be replayed afterwards."""
