@@ -89,6 +89,11 @@ class FarSide:
                 return port
         raise AssertionError(self.router_log())
 
+    @property
+    def router_pid(self) -> int | None:
+        """The process of the router, if one runs."""
+        return self._router.pid if self._router is not None else None
+
     def stop_router(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the router, kindly or not; return its exit status."""
         assert self._router is not None

@@ -10,13 +10,24 @@ import trio
 from trio.testing import MockClock
 
 from trioet.server import door as door_module
-from trioet.server.door import DEADLINE_S, MAX_WAITING_PER_SOURCE, PARK_S, Arrival, Door, Verdict
+from trioet.server.door import (
+    DEADLINE_S,
+    MAX_WAITING_PER_SOURCE,
+    PARK_S,
+    PENALISED_DEADLINE_S,
+    PENALISED_WAITING,
+    Arrival,
+    Door,
+    Verdict,
+)
+from trioet.server.refusals import FREE
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import Handshake, connect_request_frame
 from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
 from waiting import until
 
 ID = b"1234567890123456"
+SO_BUF_LOCK = 72
 HELLO = connect_request_frame(ConnectRequest(ID))
 
 
@@ -25,6 +36,7 @@ class House:
 
     def __init__(self) -> None:
         self.verdict = Verdict.UNKNOWN
+        self.asked: list[socket.socket] = []
         self.arrivals: list[Arrival] = []
         self.door = Door(self.deliver)
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -32,6 +44,7 @@ class House:
 
     def deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
         assert client_id == ID
+        self.asked.append(arrival[0])
         if self.verdict is Verdict.DELIVERED:
             self.arrivals.append(arrival)
         return self.verdict
@@ -95,7 +108,7 @@ async def test_another_version_is_told_so_in_ets_words(house: House, version: in
 )
 async def test_garbage_is_answered_by_a_closed_connection(house: House, garbage: bytes) -> None:
     assert await answer_to(house, garbage) == []
-    assert house.door.refused == 1
+    assert house.door.refusals.count == 1
 
 
 async def test_a_known_id_is_handed_on_with_every_byte_read(house: House) -> None:
@@ -121,7 +134,7 @@ async def test_a_dribbling_stranger_is_cut_off_in_time(
             except trio.BrokenResourceError:
                 break
             await trio.sleep(1)
-    assert house.door.refused == 1
+    assert house.door.refusals.count == 1
     assert trio.current_time() - begun <= DEADLINE_S + 2
 
 
@@ -133,6 +146,36 @@ async def test_one_source_cannot_fill_the_door(house: House) -> None:
     assert (await answer_to(house, HELLO))[0] is not None
     for stream in streams:
         await stream.aclose()
+
+
+async def test_who_was_refused_often_gets_little_room_and_time(
+    house: House, autojump_clock: MockClock
+) -> None:
+    for _ in range(round(FREE) + 2):
+        await answer_to(house, HANDSHAKE_LENGTH.pack(-1))
+    streams = [await house.knock() for _ in range(PENALISED_WAITING + 1)]
+    await until(lambda: house.door.accepted == FREE + 2 + len(streams))
+    await until(lambda: f"waiting={PENALISED_WAITING}" in repr(house.door))
+    begun = trio.current_time()
+    assert await streams[-1].receive_some() == b""
+    assert trio.current_time() - begun <= PENALISED_DEADLINE_S
+    assert (await answer_to(house, HELLO))[0] is not None, "and still it is not shut out"
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_little_is_held_for_who_waits(house: House) -> None:
+    """A parked client may send, but not much of it is kept."""
+    house.verdict = Verdict.LATER
+    async with await house.knock() as stream:
+        await stream.send_all(HELLO)
+        await until(lambda: house.asked)
+        await trio.testing.wait_all_tasks_blocked()
+        assert house.asked[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 64 * 1024
+        house.verdict = Verdict.DELIVERED
+        house.door.registrations_changed()
+        await until(lambda: house.arrivals)
+        assert house.arrivals[0][0].getsockopt(socket.SOL_SOCKET, SO_BUF_LOCK) == 0
 
 
 async def test_a_full_door_lets_the_oldest_go(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +21,8 @@ from typing import Final, TypeAlias
 import trio
 
 from trioet.errors import FrameError, MessageError, PeerError
+from trioet.link.line import source_of
+from trioet.server.refusals import Refusals
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
 from trioet.wire.handshake import Handshake, connect_response_frame
 from trioet.wire.messages import (
@@ -41,10 +45,23 @@ MAX_WAITING: Final = 512
 
 MAX_WAITING_PER_SOURCE: Final = 64
 
-ACCEPT_PAUSE_S: Final = 0.1
-"""After accept failed for want of descriptors or memory."""
+PENALISED_DEADLINE_S: Final = 2.0
+PENALISED_WAITING: Final = 4
+"""Time and room for a source that was refused often. Who comes to resume needs a round trip."""
 
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+HELD: Final = 16 * 1024
+"""Receive buffer of a connection that has not said who it is. The kernel doubles it."""
+
+ACCEPT_PAUSE_S: Final = 0.1
+"""After accept failed for want of memory, or of a descriptor that nobody could give up."""
+
+SHORTAGE_TOLD_EVERY_S: Final = 3600.0
+"""How often a shortage of descriptors is told in the log, at most."""
+
+_SO_BUF_LOCK: Final = 72
+"""asm-generic/socket.h, Linux 5.14: whether a buffer's size is fixed, or the kernel's to tune."""
+
+_OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE}
 
 Arrival: TypeAlias = tuple[socket.socket, bytes]
 """A connection, and the bytes read from it so far: its ConnectRequest first."""
@@ -67,18 +84,20 @@ Deliver: TypeAlias = Callable[[bytes, Arrival], Verdict]
 class Door:
     """Accept on any number of listeners; deliver connections by their client id."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Deliver, refusals: Refusals | None = None) -> None:
+        self.refusals = refusals or Refusals()
+        self.accepted = 0
         self._deliver = deliver
         self._waiting: dict[trio.CancelScope, str] = {}
         self._per_source: Counter[str] = Counter()
         self._changed = trio.lowlevel.ParkingLot()
         self._left = trio.lowlevel.ParkingLot()
-        self.accepted = 0
-        self.refused = 0
+        self._reserve = Reserve()
 
     def __repr__(self) -> str:
         return (
-            f"<Door accepted={self.accepted} refused={self.refused} waiting={len(self._waiting)}>"
+            f"<Door accepted={self.accepted} refused={self.refusals.count} "
+            f"waiting={len(self._waiting)}>"
         )
 
     async def wait_empty(self) -> None:
@@ -98,74 +117,158 @@ class Door:
         Cancelling only ``accepting_scope`` closes the listener and lets those in the door
         finish.
         """
-        accepting = trio.socket.from_stdlib_socket(listener)
+        listener.setblocking(False)
         async with trio.open_nursery() as nursery:
-            with accepting, accepting_scope or trio.CancelScope():
+            with listener, accepting_scope or trio.CancelScope():
                 while True:
                     try:
-                        connection, _ = await accepting.accept()
+                        connection, _ = await accept(listener)
                     except OSError as error:
-                        if error.errno in _EXHAUSTED:
-                            log.error("cannot accept: %s", error.strerror)
-                            await trio.sleep(ACCEPT_PAUSE_S)
-                        elif error.errno not in (errno.ECONNABORTED, errno.EPROTO):
-                            log.warning("accept: %s", error.strerror)
+                        await self.cannot_accept(listener, error)
                         continue
                     self.accepted += 1
-                    nursery.start_soon(self._admit, _plain(connection))
+                    nursery.start_soon(self._admit, connection)
+
+    async def cannot_accept(self, listener: socket.socket, error: OSError) -> None:
+        """Make room after accept(2) failed, or wait a little; then it may be tried again."""
+        if error.errno in (errno.ECONNABORTED, errno.EPROTO):
+            return
+        self._reserve.tell(error)
+        if error.errno in _OUT_OF_DESCRIPTORS:
+            if self._waiting:
+                self._drop_oldest("the door was full")
+                await self._left.park()
+                return
+            if self._reserve.spend_on(listener):
+                return
+        await trio.sleep(ACCEPT_PAUSE_S)
 
     async def _admit(self, sock: socket.socket) -> None:
-        source = _source(sock)
+        source = source_of(sock)
+        penalised = self.refusals.penalised(source)
         with trio.CancelScope() as scope:
-            self._make_room(source)
+            self._make_room(source, PENALISED_WAITING if penalised else MAX_WAITING_PER_SOURCE)
             self._waiting[scope] = source
             self._per_source[source] += 1
+            deadline = PENALISED_DEADLINE_S if penalised else DEADLINE_S
             try:
-                await self._greet(sock)
+                await self._greet(sock, source, deadline)
             except (PeerError, OSError) as error:
-                self.refused += 1
-                log.info("refused %s: %s", source, error)
+                self.refusals.note(source, error)
                 sock.close()
             except trio.TooSlowError:
-                self.refused += 1
-                log.info("refused %s: no ConnectRequest within %g s", source, DEADLINE_S)
+                self.refusals.note(source, f"no ConnectRequest within {deadline:g} s")
                 sock.close()
+            except trio.Cancelled:
+                sock.close()
+                raise
             finally:
                 del self._waiting[scope]
                 self._per_source[source] -= 1
                 if not self._per_source[source]:
                     del self._per_source[source]
                 self._left.unpark_all()
-        if scope.cancelled_caught:
-            sock.close()
 
-    def _make_room(self, source: str) -> None:
-        if self._per_source[source] >= MAX_WAITING_PER_SOURCE:
-            oldest = next(scope for scope, known in self._waiting.items() if known == source)
-            oldest.cancel()
+    def _make_room(self, source: str, allowed: int) -> None:
+        if self._per_source[source] >= allowed:
+            self._drop_oldest("too many from there were waiting", source)
         elif len(self._waiting) >= MAX_WAITING:
-            next(iter(self._waiting)).cancel()
+            self._drop_oldest("the door was full")
 
-    async def _greet(self, sock: socket.socket) -> None:
-        with trio.fail_after(DEADLINE_S):
+    def _drop_oldest(self, why: str, source: str | None = None) -> None:
+        for scope, known in self._waiting.items():
+            if not scope.cancel_called and source in (None, known):
+                self.refusals.note(known, why)
+                scope.cancel()
+                return
+
+    async def _greet(self, sock: socket.socket, source: str, deadline: float) -> None:
+        with trio.fail_after(deadline):
+            _hold_little(sock)
             request, preface = await _read_request(sock)
         if request.version != PROTOCOL_VERSION:
             _answer(sock, ConnectStatus.MISMATCHED_PROTOCOL, _mismatch(request.version))
-            self.refused += 1
+            self.refusals.note(source, f"protocol version {request.version}")
             return
-        verdict = self._deliver(request.client_id, (sock, preface))
+        verdict = self._try_to_deliver(request.client_id, (sock, preface))
         with trio.move_on_after(PARK_S):
             while verdict is Verdict.LATER:
                 await self._changed.park()
-                verdict = self._deliver(request.client_id, (sock, preface))
+                verdict = self._try_to_deliver(request.client_id, (sock, preface))
         match verdict:
             case Verdict.UNKNOWN:
                 _answer(sock, ConnectStatus.INVALID_KEY, b"Client is not registered")
-                self.refused += 1
+                self.refusals.note(source, "its client id is not registered")
             case Verdict.LATER:
                 # No status says "later". A close without an answer does: every client
                 # takes it for a lost connection, and comes again.
                 sock.close()
+
+    def _try_to_deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
+        _hold_what_comes(arrival[0])
+        verdict = self._deliver(client_id, arrival)
+        if verdict is Verdict.LATER:
+            _hold_little(arrival[0])
+        return verdict
+
+
+class Reserve:
+    """A descriptor kept for the day when there is no other.
+
+    With it the connection at the head of the queue can be taken and closed, so that its
+    client comes again at once instead of waiting for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+        self._told = -math.inf
+        self._refill()
+
+    def _refill(self) -> None:
+        if self._descriptor is None:
+            with suppress(OSError):
+                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def tell(self, error: OSError) -> None:
+        """Put the shortage into the log, once."""
+        if trio.current_time() >= self._told + SHORTAGE_TOLD_EVERY_S:
+            self._told = trio.current_time()
+            log.error("cannot accept: %s; those who wait longest are dropped", error.strerror)
+
+    def spend_on(self, listener: socket.socket) -> bool:
+        """Take one connection and close it; False when that could not be done."""
+        self._refill()
+        if self._descriptor is None:
+            return False
+        os.close(self._descriptor)
+        self._descriptor = None
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            return False
+        finally:
+            self._refill()
+        return True
+
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+async def accept(listener: socket.socket) -> tuple[socket.socket, object]:
+    """Accept a connection, as a plain non-blocking socket.
+
+    Raises:
+      OSError: accept(2) failed.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(listener)
+        try:
+            connection, address = listener.accept()
+        except BlockingIOError:
+            continue
+        connection.setblocking(False)
+        return connection, address
 
 
 async def _read_request(sock: socket.socket) -> tuple[ConnectRequest, bytes]:
@@ -202,16 +305,14 @@ def _mismatch(version: int) -> bytes:
     ).encode()
 
 
-def _plain(connection: trio.socket.SocketType) -> socket.socket:
-    """The same connection as a plain non-blocking socket, to be handed on."""
-    sock = socket.socket(connection.family, connection.type, connection.proto, connection.detach())
-    sock.setblocking(False)
-    return sock
+def _hold_little(sock: socket.socket) -> None:
+    """Have the kernel keep little for a stranger, where that can be undone."""
+    with suppress(OSError):
+        sock.getsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD)
 
 
-def _source(sock: socket.socket) -> str:
-    try:
-        name = sock.getpeername()
-    except OSError:
-        return "unknown"
-    return str(name[0]) if isinstance(name, tuple) and name else "local"
+def _hold_what_comes(sock: socket.socket) -> None:
+    """The receive buffer is the kernel's to tune again."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_BUF_LOCK, 0)

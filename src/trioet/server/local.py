@@ -57,6 +57,10 @@ class LocalChannel:
         self._sock = sock
         sock.setblocking(False)
 
+    def limit_unread(self, size: int) -> None:
+        """Let the other end leave about ``size`` bytes unread; the kernel doubles it."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
     @property
     def credentials(self) -> Credentials:
         """Who is at the other end."""
@@ -100,6 +104,10 @@ class LocalChannel:
             for descriptor in descriptors:
                 os.close(descriptor)
             raise
+
+    async def wait_writable(self) -> None:
+        """Wait until the other end has read some. Cancellation changes nothing."""
+        await trio.lowlevel.wait_writable(self._sock)
 
     def close(self) -> None:
         """Close this end. Idempotent."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import Counter
 from typing import Any, Final
 
 import trio
 
 from trioet.errors import MessageError
-from trioet.server.door import Arrival, Door, Verdict
+from trioet.server.door import Arrival, Door, Verdict, accept
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,14 @@ MAX_ID: Final = 64
 """Characters of a client id. ET's have 16."""
 
 MAX_KEEPERS_PER_USER: Final = 16
+MAX_CALLERS_PER_USER: Final = 2 * MAX_KEEPERS_PER_USER
+"""Local connections of one user, with or without a registration."""
+
+MAX_UNREAD: Final = 32 * 1024
+"""Bytes that a keeper may leave unread. It bounds the connections that a user who reads
+nothing can keep on their way to him: the kernel counts them as descriptors of the router's
+(unix(7), ETOOMANYREFS)."""
+
 MAX_IDS_PER_USER: Final = 4096
 
 
@@ -40,8 +49,11 @@ class Registration:
 
     def __init__(self, channel: LocalChannel) -> None:
         self.channel = channel
+        channel.limit_unread(MAX_UNREAD)
         self.user = channel.credentials.uid
         self.ids: set[bytes] = set()
+        self.full = trio.Event()
+        """Set when the keeper has much to read: those who come for it wait till it has."""
 
     def __repr__(self) -> str:
         return f"<Registration uid={self.user} ids={len(self.ids)}>"
@@ -56,6 +68,7 @@ class Router:
         self.door = Door(self.deliver)
         self._owners: dict[bytes, Registration] = {}
         self._keepers: list[Registration] = []
+        self._callers: Counter[int] = Counter()
         self._missed: dict[bytes, float] = {}
         self._ended: dict[bytes, float] = {}
         self._grace_until = trio.current_time() + GRACE_S
@@ -74,27 +87,45 @@ class Router:
         sock, preface = arrival
         fields = {"arrival": client_id.decode("ascii")}
         if not owner.channel.send_nowait(fields, preface, sock.fileno()):
+            owner.full.set()
             return Verdict.LATER
         sock.close()
         return Verdict.DELIVERED
 
     async def serve_keepers(self, listener: socket.socket) -> None:
         """Accept registrations until cancelled. Closes the listener."""
-        accepting = trio.socket.from_stdlib_socket(listener)
-        with accepting:
-            async with trio.open_nursery() as nursery:
+        listener.setblocking(False)
+        async with trio.open_nursery() as nursery:
+            with listener:
                 while True:
                     try:
-                        connection, _ = await accepting.accept()
+                        connection, _ = await accept(listener)
                     except OSError as error:
-                        log.error("cannot accept registrations: %s", error.strerror)
-                        await trio.sleep(0.1)
+                        await self.door.cannot_accept(listener, error)
                         continue
-                    sock = socket.socket(fileno=connection.detach())
-                    nursery.start_soon(self._serve_keeper, LocalChannel(sock))
+                    nursery.start_soon(self._serve_caller, LocalChannel(connection))
 
-    async def _serve_keeper(self, channel: LocalChannel) -> None:
+    async def _serve_caller(self, channel: LocalChannel) -> None:
         registration = Registration(channel)
+        user = registration.user
+        self._callers[user] += 1
+        try:
+            if self._callers[user] > MAX_CALLERS_PER_USER:
+                self.door.refusals.note(f"uid {user}", "too many local connections")
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_when_read, registration)
+                await self._serve_keeper(registration)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._callers[user] -= 1
+            if not self._callers[user]:
+                del self._callers[user]
+            self._forget(registration)
+            channel.close()
+
+    async def _serve_keeper(self, registration: Registration) -> None:
+        channel = registration.channel
         try:
             with trio.fail_after(REGISTRATION_DEADLINE_S):
                 message = await channel.receive()
@@ -103,11 +134,19 @@ class Router:
             while message is not None:
                 self._take(registration, message)
                 message = await channel.receive()
-        except (MessageError, OSError, trio.TooSlowError) as error:
-            log.warning("registration by uid %d dropped: %s", registration.user, error)
-        finally:
-            self._forget(registration)
-            channel.close()
+        except trio.TooSlowError:
+            self.door.refusals.note(
+                f"uid {registration.user}", f"no registration within {REGISTRATION_DEADLINE_S:g} s"
+            )
+        except (MessageError, OSError) as error:
+            self.door.refusals.note(f"uid {registration.user}", error)
+
+    async def _tell_when_read(self, registration: Registration) -> None:
+        while True:
+            await registration.full.wait()
+            registration.full = trio.Event()
+            await registration.channel.wait_writable()
+            self.door.registrations_changed()
 
     def _welcome(self, registration: Registration) -> bool:
         same_user = sum(known.user == registration.user for known in self._keepers)
@@ -146,7 +185,8 @@ class Router:
         owner = self._owners.get(client_id)
         taken = sum(len(known.ids) for known in self._keepers if known.user == registration.user)
         if owner not in (None, registration) or taken >= MAX_IDS_PER_USER:
-            log.warning("uid %d may not register another id, or this one", registration.user)
+            why = "has too many ids" if taken >= MAX_IDS_PER_USER else "wants another user's id"
+            self.door.refusals.note(f"uid {registration.user}", why)
             return False
         self._owners[client_id] = registration
         registration.ids.add(client_id)
