@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -12,6 +13,7 @@ from pairs import DATA, ID, Pair
 from trioet.errors import SessionLost, TrioetError
 from trioet.link.line import Line
 from trioet.link.reconnect import (
+    DENIED_S,
     DIAL_DEADLINE_S,
     PAUSE_ALONE_S,
     PAUSE_AT_KEYBOARD_S,
@@ -19,7 +21,8 @@ from trioet.link.reconnect import (
     Reconnector,
     explain,
 )
-from trioet.wire.handshake import connect_response_frame
+from trioet.wire.framing import HANDSHAKE_LENGTH
+from trioet.wire.handshake import connect_response_frame, sequence_header_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
 
 
@@ -52,9 +55,12 @@ class Network:
         await trio.sleep_forever()
 
     def answer(self, status: ConnectStatus) -> Callable[[], Awaitable[Line]]:
+        return self.say(connect_response_frame(ConnectResponse(status, b"no")))
+
+    def say(self, data: bytes) -> Callable[[], Awaitable[Line]]:
         async def dial() -> Line:
             cable = Cable()
-            cable.server.try_send(connect_response_frame(ConnectResponse(status, b"no")))
+            cable.server.try_send(data)
             return cable.client
 
         return dial
@@ -217,6 +223,73 @@ async def test_a_session_that_is_repeatedly_unknown_is_lost(
     connected.lose(connected.answer(ConnectStatus.INVALID_KEY))
     await trio.sleep(1)
     assert isinstance(connected.error, SessionLost)
+
+
+@pytest.mark.parametrize("status", [ConnectStatus.INVALID_KEY, ConnectStatus.MISMATCHED_PROTOCOL])
+async def test_forged_refusals_do_not_end_a_session_of_a_server_that_would_say_so_itself(
+    connected: Network, status: ConnectStatus, autojump_clock: MockClock
+) -> None:
+    connected.reconnector.denied_s = DENIED_S
+    connected.lose(connected.answer(status))
+    await trio.sleep(DENIED_S - 20)
+    assert connected.error is None
+    assert len(connected.asked) > 20
+    connected.dial_now = connected.reach
+    await trio.sleep(PAUSE_ALONE_S * 1.25)
+    assert connected.pair.client.attached
+
+
+async def test_a_server_that_denies_the_session_for_minutes_is_believed(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.reconnector.denied_s = DENIED_S
+    connected.lose(connected.answer(ConnectStatus.INVALID_KEY))
+    await trio.sleep(DENIED_S + 20)
+    assert isinstance(connected.error, SessionLost)
+    assert str(connected.error) == "the server does not know the session"
+
+
+async def test_denials_that_lie_far_apart_do_not_add_up(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.reconnector.denied_s = DENIED_S
+    connected.lose(connected.answer(ConnectStatus.INVALID_KEY))
+    await trio.sleep(60)
+    connected.dial_now = connected.refuse
+    await trio.sleep(DENIED_S)
+    connected.dial_now = connected.answer(ConnectStatus.INVALID_KEY)
+    await trio.sleep(60)
+    assert connected.error is None
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"HTTP/1.1 302 Found\r\n\r\n",
+        HANDSHAKE_LENGTH.pack(-1),
+        HANDSHAKE_LENGTH.pack(128 << 20),
+        connect_response_frame(ConnectResponse(ConnectStatus.NEW_CLIENT)),
+        connect_response_frame(ConnectResponse(ConnectStatus.RETURNING_CLIENT))
+        + sequence_header_frame(10**6),
+    ],
+)
+async def test_a_hostile_server_costs_a_connection_and_is_counted(
+    connected: Network,
+    nonsense: bytes,
+    caplog: pytest.LogCaptureFixture,
+    autojump_clock: MockClock,
+) -> None:
+    caplog.set_level(logging.INFO)
+    connected.pair.server.send(DATA, b"so that the client has something")
+    await trio.sleep(1)
+    connected.lose(connected.say(nonsense))
+    await trio.sleep(0.04)
+    connected.dial_now = connected.reach
+    await trio.sleep(1)
+    assert connected.reconnector.refused == 1
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("refused the other end: ")
+    assert connected.pair.client.attached
 
 
 async def test_a_forged_invalid_key_beside_a_live_line_is_not_believed(

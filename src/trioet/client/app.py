@@ -19,10 +19,17 @@ from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.modes import TerminalModes
 from trioet.client.status import StatusLine
 from trioet.client.wakers import watch_network, watch_resume
-from trioet.errors import LocalError, PacketError, SessionLost, StepFailed, TrioetError
+from trioet.errors import (
+    LocalError,
+    PacketError,
+    SessionLost,
+    SessionUsedUp,
+    StepFailed,
+    TrioetError,
+)
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
-from trioet.link.reconnect import NO_REPLY, CannotConnect, Reconnector
+from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.wire.messages import (
     Exec,
@@ -140,6 +147,8 @@ class Client:
         self._accepted = frozenset(response.accepted)
         if "acks" in self._accepted:
             self.link.agree_acks()
+        if "over" in self._accepted:
+            self.reconnector.denied_s = DENIED_S
         if response.error:
             text = plain(response.error)
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
@@ -257,11 +266,17 @@ class Client:
                 else:
                     self._type(part)
             if not self.link.has_room():
-                await self.link.wait_room()
+                await self._wait_room()
         if "exec" in (self._accepted or ()):
             self.link.send(PacketType.STDIN_EOF, b"")
         else:
             self._type(b"\x04")
+
+    async def _wait_room(self) -> None:
+        try:
+            await self.link.wait_room()
+        except SessionUsedUp as error:
+            self.leave(StepFailed("session", str(error), "connect again for a new one"))
 
     def _type(self, data: bytes) -> None:
         for start in range(0, len(data), INPUT_CHUNK):

@@ -6,6 +6,8 @@ next is started beside it. A line that works is never given up for one that does
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -13,10 +15,12 @@ from typing import Final
 
 import trio
 
-from trioet.errors import SessionLost, TrioetError
+from trioet.errors import PeerError, SessionLost, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import Refused, ResumableLink
 from trioet.wire.messages import ConnectStatus
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.05
 PAUSE_AT_KEYBOARD_S: Final = 1.0
@@ -39,7 +43,14 @@ MAX_SHAKING: Final = 2
 NO_REPLY: Final = "no reply"
 
 RECHECKS: Final = 2
-"""INVALID_KEY ends a session that just worked only when it is said this often again."""
+"""A refusal ends a session that just worked only when it is said this often again."""
+
+DENIED_S: Final = 600.0
+"""For so long must a server deny a session that it would have ended under the key. Its answer
+has no seal: anyone on the way can write it. But a machine that was restarted gives it too."""
+
+DENIAL_GAP_S: Final = 60.0
+"""Refusals further apart than this do not add up: in between, nobody was there to ask."""
 
 
 class CannotConnect(TrioetError):
@@ -72,6 +83,10 @@ class Reconnector:
         """Why there is no line, in a few words for the user."""
         self.tries = 0
         """Attempts since the link was last attached."""
+        self.denied_s = 0.0
+        """Seconds that a server must deny the session for; DENIED_S if it says "over" first."""
+        self.refused = 0
+        """Connections given up because what came was not of our server."""
         self._link = link
         self._client_id = client_id
         self._dial = dial
@@ -85,6 +100,7 @@ class Reconnector:
         self._last_try = 0.0
         self._next_try = 0.0
         self._refusals = 0
+        self._refused_first = self._refused_last = -math.inf
 
     # What others tell us
 
@@ -122,9 +138,8 @@ class Reconnector:
 
         Raises:
           CannotConnect: the first attempt failed.
-          Refused: the server speaks another version; or, the first time, does not know
-              the session.
-          SessionLost: it no longer knows the session, and said so repeatedly.
+          Refused: the very first answer was a refusal.
+          SessionLost: there was a session, and the server refused it again and again.
         """
         self._begin()
         async with trio.open_nursery() as nursery:
@@ -209,22 +224,38 @@ class Reconnector:
             if isinstance(attempt.error, Refused):
                 self._refused(attempt.error)
             elif attempt.error is not None:
+                if isinstance(attempt.error, PeerError) and attempt.line is not None:
+                    self.refused += 1
+                    log.info("refused %s: %s", attempt.line.peer_name, attempt.error)
                 self.reason = explain(attempt.error)
                 if not self._link.established:
                     raise CannotConnect(self.reason) from attempt.error
 
     def _refused(self, refusal: Refused) -> None:
-        if refusal.status is not ConnectStatus.INVALID_KEY or not self._link.established:
+        """The server says no, without a seal.
+
+        Anyone on the path can forge this answer; a restarted server may give it in good
+        faith. Whatever opens under the key proves it wrong.
+        """
+        if not self._link.established:
             raise refusal
-        # Anyone on the path can forge this answer; a restarted server may give it in
-        # good faith. A live line proves it wrong.
-        self.reason = "the server does not know the session"
-        if self._link.attached:
+        self.reason = (
+            "the server does not know the session"
+            if refusal.status is ConnectStatus.INVALID_KEY
+            else "the server speaks another version of the protocol"
+        )
+        now = trio.current_time()
+        heard = self._link.attached or self._link.last_heard > self._refused_first
+        if heard or now - self._refused_last > DENIAL_GAP_S:
             self._refusals = 0
+        self._refused_last = now
+        if not self._refusals:
+            self._refused_first = now
+        if self._link.attached:
             return
         self._refusals += 1
-        if self._refusals > RECHECKS:
-            raise SessionLost("the server no longer knows this session")
+        if self._refusals > RECHECKS and now - self._refused_first >= self.denied_s:
+            raise SessionLost(self.reason)
 
 
 def explain(error: BaseException) -> str:

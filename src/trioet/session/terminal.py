@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from trioet import __version__
-from trioet.errors import LocalError, PacketError
+from trioet.errors import LocalError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink
 from trioet.session.program import (
     login_shell,
@@ -65,6 +65,9 @@ LAST_WORDS_DEADLINE_S: Final = 24 * 3600.0
 
 MAX_PENDING_INPUT: Final = 4 * 1024 * 1024
 """Bytes typed that the program has not read, before the client is made to wait."""
+
+
+USED_UP: Final = "this session has sent as many packets as it can count; connect again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,18 +205,25 @@ class TerminalSession:
             shell = await self._start(wish)
         except LocalError as error:
             return SessionOver(status=127, reason=str(error))
+        over = SessionOver(reason=USED_UP)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._feed, shell)
-                if shell.has_stderr:
-                    nursery.start_soon(self._pump, shell.read_stderr, PacketType.STDERR)
-                status = await self._follow(shell)
-                nursery.cancel_scope.cancel()
-            if shell.has_stderr:
-                await self._last_output(shell.read_stderr, PacketType.STDERR)
-            await self._last_output(shell.read_output, PacketType.TERMINAL_BUFFER)
+            over = await self._serve_program(shell)
+        except* SessionUsedUp:
+            log.warning("session %s: %s", self._origin.name, USED_UP)
         finally:
             await shell.aclose()
+        return over
+
+    async def _serve_program(self, shell: Shell) -> SessionOver:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._feed, shell)
+            if shell.has_stderr:
+                nursery.start_soon(self._pump, shell.read_stderr, PacketType.STDERR)
+            status = await self._follow(shell)
+            nursery.cancel_scope.cancel()
+        if shell.has_stderr:
+            await self._last_output(shell.read_stderr, PacketType.STDERR)
+        await self._last_output(shell.read_output, PacketType.TERMINAL_BUFFER)
         return SessionOver(status=status) if status >= 0 else SessionOver(signal=-status)
 
     async def _start(self, wish: Exec) -> Shell:
