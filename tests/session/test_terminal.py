@@ -14,9 +14,11 @@ from trio.testing import wait_all_tasks_blocked
 from lines import Cable
 from pairs import ID, KEY, Inbox
 from trioet.errors import TrioetError
+from trioet.link import resumable
 from trioet.link.line import LineBroken
 from trioet.link.resumable import ResumableLink, Role
-from trioet.session.terminal import Origin, TerminalSession
+from trioet.session.terminal import USED_UP, Origin, TerminalSession
+from trioet.wire.backed import MAX_SEQUENCE
 from trioet.wire.messages import (
     Exec,
     InitialPayload,
@@ -288,3 +290,19 @@ async def test_a_client_that_leaves_for_good_leaves_nothing_behind(session: Sess
         await session.ended.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_session_that_can_count_no_further_ends_with_words(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens before packet 2**31 - 1, with most of the way there left out."""
+    monkeypatch.setattr(resumable, "LAST_PACKETS", MAX_SEQUENCE - 200)
+    session.connect()
+    session.client.agree_acks()
+    session.begin(run(b"while echo on and on; do :; done", pty=True))
+    session.resize(24, 80)
+    await session.until_over()
+    over = decode_session_over(session.inbox.packets[-1].payload)
+    assert over.reason == USED_UP
+    assert over.status is None
+    assert 200 <= session.server.sent < 300

@@ -15,6 +15,7 @@ from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
+from trioet.cli.private import keep_private
 from trioet.client.app import Client, Wish
 from trioet.client.console import Console, open_console
 from trioet.errors import SessionLost, StepFailed, TrioetError
@@ -73,6 +74,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
       StepFailed: no session could be had; says which step failed and what to do.
       SessionLost: there was one, and the server no longer knows it.
     """
+    keep_private()
     gc.freeze()  # what was imported stays: the collector need never look at it again
     port = options.port or invitation.port or DEFAULT_PORT
     with open_console(raw=options.has_terminal) as console:

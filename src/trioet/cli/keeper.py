@@ -12,8 +12,12 @@ import socket
 
 import trio
 
+from trioet import __version__
+from trioet.cli.private import keep_private
 from trioet.server.keeper import Keeper
 from trioet.server.places import keeper_socket
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> int:
@@ -27,9 +31,11 @@ def main(argv: list[str]) -> int:
         "--listen-fd", type=int, required=True, help="descriptor of the socket to serve"
     )
     options = parser.parse_args(argv)
+    keep_private()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log.info("keeper %d of trioet %s", os.getpid(), __version__)
     gc.freeze()  # what was imported stays: the collector need never look at it again
     os.set_inheritable(options.listen_fd, False)
     trio.run(_serve, socket.socket(fileno=options.listen_fd))

@@ -182,6 +182,7 @@ def _start_keeper(path: str) -> socket.socket:
             if os.path.lexists(path):
                 os.unlink(path)  # in our private directory, and nobody serves it
             listener.bind(path)
+            os.chmod(path, 0o600)
             listener.listen(64)
             _spawn_keeper(path, listener)
         connection = socket.socket(socket.AF_UNIX)

@@ -94,6 +94,10 @@ class PeerClosed(LineBroken):
     """The peer closed the connection in order: it has read all that we sent before."""
 
 
+class Unproven(LineBroken):
+    """The connection ended, and the peer had not proven to be ours."""
+
+
 class Receiver(Protocol):
     """Where the packets of a link go. KEEP_ALIVE stays inside the link."""
 
@@ -330,13 +334,14 @@ class ResumableLink:
 
         Raises:
           LineBroken, PeerError: as for :meth:`run_client_line`.
+          Unproven: the connection is gone, and nothing on it had opened.
         """
         await self._run(
             Attachment(line, self._writer, self.look_for_room), Handshake.server(), preface
         )
 
     async def _run(self, attachment: Attachment, handshake: Handshake, preface: bytes) -> None:
-        failure: TrioetError | LineBroken = LineBroken("the peer did not prove itself in time")
+        failure: TrioetError | LineBroken = Unproven("the peer did not prove itself in time")
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(attachment.run_writer)
@@ -351,6 +356,8 @@ class ResumableLink:
             attachment.line.close()
             if not attachment.proven:
                 self._trial.failed(attachment)
+                if self.role is Role.SERVER and isinstance(failure, LineBroken):
+                    failure = Unproven(str(failure))
             if isinstance(failure, PeerClosed) and attachment.last_words:
                 self._acknowledged(attachment.last_words)
             if attachment in self._attachments:

@@ -19,10 +19,11 @@ import trio
 from trioet import __version__
 from trioet.errors import MessageError, StepFailed, TrioetError
 from trioet.link.line import LineBroken, SocketLine
-from trioet.link.resumable import ResumableLink, Role
+from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try
+from trioet.server.refusals import Refusals
 from trioet.server.registration import RouterRegistration
 from trioet.server.request import INVITED, REFUSED, OpenRequest, parse_request
 from trioet.server.roster import Roster
@@ -55,7 +56,8 @@ class Keeper:
     def __init__(self) -> None:
         self._roster = Roster()
         self._budget = ReplayBudget(REPLAY_MEMORY)
-        self._door = Door(self._roster.deliver)
+        self._refusals = Refusals()
+        self._door = Door(self._roster.deliver, self._refusals)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._sessions: dict[bytes, tuple[TerminalSession, trio.CancelScope]] = {}
@@ -241,9 +243,24 @@ class Keeper:
         arrivals: trio.MemoryReceiveChannel[Arrival],
     ) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve_arrivals, link, arrivals)
+            nursery.start_soon(self._serve_arrivals, link, arrivals)
             await session.run(link)
             nursery.cancel_scope.cancel()
+
+    async def _serve_arrivals(
+        self, link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
+    ) -> None:
+        async with trio.open_nursery() as nursery, arrivals:
+            async for sock, preface in arrivals:
+                nursery.start_soon(self._serve_line, link, SocketLine(sock), preface)
+
+    async def _serve_line(self, link: ResumableLink, line: SocketLine, preface: bytes) -> None:
+        try:
+            await link.run_server_line(line, preface)
+        except (TrioetError, Unproven) as error:
+            self._refusals.note(line.source, error)
+        except LineBroken as error:
+            log.info("connection from %s ended: %s", line.peer_name, error)
 
 
 async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -252,21 +269,6 @@ async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) ->
         await serve(*arguments)
     except Exception:
         log.exception("a fault in trioet; please report it")
-
-
-async def _serve_arrivals(
-    link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
-) -> None:
-    async with trio.open_nursery() as nursery, arrivals:
-        async for sock, preface in arrivals:
-            nursery.start_soon(_serve_line, link, SocketLine(sock), preface)
-
-
-async def _serve_line(link: ResumableLink, line: SocketLine, preface: bytes) -> None:
-    try:
-        await link.run_server_line(line, preface)
-    except (LineBroken, TrioetError) as error:
-        log.info("connection from %s ended: %s", line.peer_name, error)
 
 
 async def _read_all(stream: trio.SocketStream) -> bytes:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from trioet.errors import LocalError, MessageError
+from trioet.server.places import check_socket_place
 
 LOCAL_VERSION: Final = 1
 MAX_MESSAGE: Final = 16 * 1024
@@ -136,10 +137,12 @@ def bind_local(path: str, mode: int) -> socket.socket:
     """Listen for keepers at ``path``, in place of a socket that nobody serves any more.
 
     Raises:
-      LocalError: something else is there, somebody serves it, or it cannot be made.
+      LocalError: something else is there, somebody serves it, anybody could replace it, or
+          it cannot be made.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        check_socket_place(path)
         _remove_stale(path)
         listener.bind(path)
         os.chmod(path, mode)

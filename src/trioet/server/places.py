@@ -60,6 +60,26 @@ def router_sockets_to_try() -> list[str]:
     return [own, SYSTEM_ROUTER_SOCKET]
 
 
+def check_socket_place(path: str) -> None:
+    """Check the directory of a socket that others will trust to be ours.
+
+    Raises:
+      LocalError: anybody may put things there, it is in a directory for temporary files, or
+          a link leads there.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    if os.path.realpath(directory) != directory:
+        raise LocalError(f"{directory} is reached by a link; say {os.path.realpath(directory)}")
+    for temporary in ("/tmp", "/var/tmp"):
+        if os.path.commonpath([temporary, directory]) == temporary:
+            raise LocalError(f"{path}: no sockets in {temporary}; use /run or a private directory")
+    found = os.stat(directory)
+    if found.st_mode & 0o002:
+        raise LocalError(f"{directory} may be written by anybody; use a directory that may not")
+    if found.st_uid not in (0, os.geteuid()):
+        raise LocalError(f"{directory} belongs to uid {found.st_uid}, who could replace {path}")
+
+
 def _default_dir() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if not os.path.isabs(runtime):
