@@ -33,6 +33,8 @@ USER_TIMEOUT_MS: Final = 20_000
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 
 
+CLOSED_HERE: Final = "closed on this side"
+
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 """How an IPv4 address begins that arrived at an IPv6 socket (RFC 4291, 2.5.5.2)."""
 
@@ -116,6 +118,7 @@ class SocketLine:
         return bool(self._poll.poll(0))
 
     async def wait_writable(self) -> None:
+        self._check_open()
         try:
             await trio.lowlevel.wait_writable(self._sock)
         except (OSError, trio.ClosedResourceError) as error:
@@ -130,6 +133,7 @@ class SocketLine:
         try:
             while True:
                 if self._dry:
+                    self._check_open()
                     await trio.lowlevel.wait_readable(self._sock)
                 try:
                     data = self._sock.recv(RECEIVE_SIZE)
@@ -140,6 +144,11 @@ class SocketLine:
                     return data
         except (OSError, trio.ClosedResourceError) as error:
             raise LineBroken(_explain(error)) from error
+
+    def _check_open(self) -> None:
+        """Trio waits for no socket that was closed before; it raises a ValueError."""
+        if self._sock.fileno() < 0:
+            raise LineBroken(CLOSED_HERE)
 
     def shutdown(self) -> None:
         with suppress(OSError):
@@ -193,7 +202,7 @@ def _peer_name(sock: socket.socket) -> str:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, trio.ClosedResourceError) or getattr(error, "errno", 0) == errno.EBADF:
-        return "closed on this side"
+        return CLOSED_HERE
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -252,7 +252,8 @@ class Keeper:
     ) -> None:
         async with trio.open_nursery() as nursery, arrivals:
             async for sock, preface in arrivals:
-                nursery.start_soon(self._serve_line, link, SocketLine(sock), preface)
+                line = SocketLine(sock)
+                nursery.start_soon(_guarded, self._serve_line, link, line, preface)
 
     async def _serve_line(self, link: ResumableLink, line: SocketLine, preface: bytes) -> None:
         try:
@@ -264,7 +265,7 @@ class Keeper:
 
 
 async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """Run a task of the keeper; a fault of ours in it must not end the other sessions."""
+    """Run a task of the keeper; a fault of ours in it must not end what goes on beside it."""
     try:
         await serve(*arguments)
     except Exception:

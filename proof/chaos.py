@@ -1,0 +1,157 @@
+"""Cut a thousand times while data goes both ways; then compare every byte.
+
+`python -m proof.chaos --help`; README.md says what happens to the connections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from proof.faults import Fault, FaultyNetwork
+from proof.session import Session
+from proof.stage import Stage, open_stage
+
+MIB: Final = 1024 * 1024
+SHARE: Final = 0.2
+"""Of all connections that a fault strikes, where there are many."""
+
+STUCK_S: Final = 120.0
+"""Without a byte for so long, a run has failed."""
+
+
+@dataclasses.dataclass
+class Report:
+    """What a run came to."""
+
+    seed: int
+    sessions: int
+    cuts: int
+    faults: dict[str, int]
+    bytes: int
+    relayed: int
+    seconds: float
+    failures: list[str]
+
+    def __str__(self) -> str:
+        lines = [
+            f"seed {self.seed}, {self.sessions} session(s), {self.seconds:.0f} s",
+            f"  bytes both ways   {self.bytes}",
+            f"  bytes relayed     {self.relayed}",
+            f"  connections cut   {self.cuts}",
+            *(f"    {name:<15} {count}" for name, count in self.faults.items()),
+        ]
+        verdict = "0 bytes lost, doubled or out of order"
+        lines += [f"  {failure}" for failure in self.failures] or [f"  {verdict}"]
+        return "\n".join(lines)
+
+
+class Chaos:
+    """One run: sessions on a stage, and the network between."""
+
+    def __init__(self, stage: Stage, *, seed: int, sessions: int, size: int, cuts: int) -> None:
+        self._stage = stage
+        self._cuts = cuts
+        self._seed = seed
+        self._size = size
+        each = size // (2 * sessions)
+        self.sessions = [Session(stage, seed + number, each) for number in range(sessions)]
+        self.network = FaultyNetwork("127.0.0.1", stage.port, seed)
+        self._started = 0
+        self._all_started = trio.Event()
+
+    async def run(self) -> Report:
+        """Run it to the end, whatever that is."""
+        begun = time.monotonic()
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(self.network.serve)
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            async with trio.open_nursery() as sessions:
+                for session in self.sessions:
+                    argv = self._stage.client(port, *session.command())
+                    sessions.start_soon(session.run, argv, self._one_started)
+                    await trio.sleep(0.05)
+                await self._all_started.wait()
+                nursery.start_soon(self.network.fail, self._every, self._enough, SHARE)
+            nursery.cancel_scope.cancel()
+        failures = [
+            f"session {number}: {session.outcome}"
+            for number, session in enumerate(self.sessions)
+            if session.outcome
+        ]
+        if self.network.cuts < self._cuts:
+            failures.append(f"only {self.network.cuts} cuts before all was through")
+        return Report(
+            seed=self._seed,
+            sessions=len(self.sessions),
+            cuts=self.network.cuts,
+            faults={fault.name.lower(): self.network.counts[fault] for fault in Fault},
+            bytes=sum(session.moved + session.size for session in self.sessions),
+            relayed=self.network.moved,
+            seconds=time.monotonic() - begun,
+            failures=failures,
+        )
+
+    def _one_started(self) -> None:
+        self._started += 1
+        if self._started == len(self.sessions):
+            self._all_started.set()
+
+    def _every(self) -> float:
+        """Bytes to the next fault, so that most of the data is there for all of them."""
+        left = self._size - 2 * sum(session.moved for session in self.sessions)
+        strikes = max(1.0, self._cuts - self.network.cuts) / max(1.0, SHARE * len(self.sessions))
+        return max(0.0, left / strikes / 3)
+
+    def _enough(self) -> bool:
+        return self.network.cuts >= self._cuts
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        """End a run in which nothing moves any more."""
+        before = -1
+        while True:
+            moved = sum(session.moved for session in self.sessions) + self.network.moved
+            if moved == before:
+                for session in self.sessions:
+                    if not session.comparison.flawless:
+                        session.outcome = session.outcome or f"stuck at byte {session.moved}"
+                scope.cancel()
+            before = moved
+            await trio.sleep(STUCK_S)
+
+
+def main() -> int:
+    """Run chaos; 0 if every byte arrived once and in order, 1 if not."""
+    parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
+    parser.add_argument("--cuts", type=int, default=1000)
+    parser.add_argument("--mib", type=int, default=1024, help="both ways, all sessions (1024)")
+    parser.add_argument("--sessions", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with open_stage() as stage:
+        chaos = Chaos(
+            stage,
+            seed=options.seed,
+            sessions=options.sessions,
+            size=options.mib * MIB,
+            cuts=options.cuts,
+        )
+        report = trio.run(chaos.run)
+    print(report)
+    if options.json:
+        options.json.write_text(json.dumps(dataclasses.asdict(report), indent=1))
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
