@@ -215,11 +215,10 @@ class Journey:
 
     def alive(self) -> list[Cable]:
         """The cables that may still carry something, the newest first."""
-        ended = (lambda line: line.closed or line.reset)
         return [
             cable
             for cable in reversed(self.cables)
-            if not cable.lost and not (ended(cable.client) and ended(cable.server))
+            if not cable.lost and not (cable.client.gone and cable.server.gone)
         ]
 
     def overheard(self, up: bool) -> list[bytes]:
@@ -302,7 +301,7 @@ class Journey:
         self.make_busy(up=True, busy=False)
         self.make_busy(up=False, busy=False)
         await self.flow()
-        for _ in range(3):
+        for _ in range(4):
             self.send(up=True, size=10)
             self.send(up=False, size=10)
             await self.flow()

@@ -73,25 +73,30 @@ class SteeredLine:
     def source(self) -> str:
         return self._source
 
+    @property
+    def gone(self) -> bool:
+        """Closed on this side, or reset from the other."""
+        return self.closed or self.reset
+
     def try_send(self, data: bytes | memoryview) -> int:
-        if self.closed or self.reset:
+        if self.gone:
             raise LineBroken("reset")
         return self.out.put(data)
 
     def can_send(self) -> bool:
-        return self.closed or self.reset or self.out.held < self.out.capacity
+        return self.gone or self.out.held < self.out.capacity
 
     async def wait_writable(self) -> None:
         await trio.lowlevel.checkpoint()
         while not self.can_send():
             await self.out.changed.park()
-        if self.closed or self.reset:
+        if self.gone:
             raise LineBroken("reset")
 
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()
         while True:
-            if self.closed or self.reset:
+            if self.gone:
                 raise LineBroken("reset")
             if self.back.arrived:
                 data = bytes(self.back.arrived)
