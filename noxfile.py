@@ -18,7 +18,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "types", "proto", "docs"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-CODE = ("src", "tests", "bench", "fuzz")
+CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = ("connect", "serve", "terminal", "keeper", "demo")
@@ -121,6 +121,7 @@ def fuzz(session: nox.Session) -> None:
             "python",
             str(fuzzer),
             str(corpus),
+            f"fuzz/corpus/{fuzzer.stem}",
             *limits,
             "-max_len=4096",
             "-verbosity=0",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import atheris
+from harness import Target, instrumented
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.errors import UsageError
     from trioet.server.config import MIN_REPLAY_MEMORY, parse_et_cfg, parse_toml
 
-from harness import fuzz
 
 logging.disable()
 
@@ -24,7 +23,7 @@ def take(data: bytes) -> None:
     assert not config.socket or config.socket.startswith("/")
 
 
-fuzz(
+TARGET = Target(
     take,
     seeds=[
         b'Tport = 2023\nbind = ["::1", "192.0.2.1"]\nsocket = "/run/s"\n',
@@ -34,3 +33,6 @@ fuzz(
     ],
     refusals=(UsageError,),
 )
+
+if __name__ == "__main__":
+    TARGET.run()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atheris
+from harness import Target, instrumented, sliced
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.errors import PeerError
     from trioet.wire.framing import MIN_PACKET, PacketSplitter, packet_frame
 
-from harness import fuzz, sliced
 
 MAX_PACKET = 64
 
@@ -31,6 +30,9 @@ def take(data: bytes) -> None:
     assert b"".join(map(packet_frame, whole)) == data[: sum(4 + len(body) for body in whole)]
 
 
-fuzz(
+TARGET = Target(
     take, seeds=[packet_frame(b"x" * MIN_PACKET) * 3, packet_frame(b"y" * MAX_PACKET), b"\xff" * 4]
 )
+
+if __name__ == "__main__":
+    TARGET.run()

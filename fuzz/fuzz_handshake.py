@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import atheris
+from harness import Target, instrumented, sliced
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.errors import PeerError
     from trioet.wire.handshake import (
         Event,
@@ -18,7 +18,6 @@ with atheris.instrument_imports(include=["trioet"]):
     )
     from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
 
-from harness import fuzz, sliced
 
 STATUSES = list(ConnectStatus)
 
@@ -53,7 +52,7 @@ returning = connect_response_frame(ConnectResponse(ConnectStatus.RETURNING_CLIEN
 resume = sequence_header_frame(3) + catchup_head([18, 200]) + catchup_entry(b"x" * 18)
 resume += catchup_entry(b"y" * 200) + b"packets"
 
-fuzz(
+TARGET = Target(
     take,
     seeds=[
         *(bytes([1 | number << 1]) + hello + resume for number in range(len(STATUSES))),
@@ -61,3 +60,6 @@ fuzz(
         *(b"\0" + connect_response_frame(ConnectResponse(status, b"why")) for status in STATUSES),
     ],
 )
+
+if __name__ == "__main__":
+    TARGET.run()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import atheris
+from harness import Target, instrumented, sliced
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.bootstrap.credentials import (
         DEFAULT_TERM,
         MAX_TERM,
@@ -14,7 +14,6 @@ with atheris.instrument_imports(include=["trioet"]):
     from trioet.bootstrap.invitation import Invitation, InvitationReader, parse_invitation
     from trioet.errors import PeerError, StepFailed, TrioetError
 
-from harness import fuzz, sliced
 
 LINE = b"XXX4567890123456/12345678901234567890123456789012_xterm-256color\n"
 MARKER = b"IDPASSKEY:" + LINE[:49]
@@ -49,7 +48,7 @@ def take(data: bytes) -> None:
         assert invitation.passkey not in repr(invitation)
 
 
-fuzz(
+TARGET = Target(
     take,
     seeds=[
         b"L" + LINE,
@@ -62,3 +61,6 @@ fuzz(
     ],
     refusals=(PeerError, StepFailed),
 )
+
+if __name__ == "__main__":
+    TARGET.run()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import atheris
+from harness import Target, instrumented
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.wire import messages as m
 
-from harness import fuzz
 
 READERS: list[tuple[Callable[[bytes], object], Callable[..., bytes] | None]] = [
     (m.decode_connect_request, m.encode_connect_request),
@@ -52,4 +51,7 @@ SAMPLES = [
     b"\x10\x07",
 ]
 
-fuzz(take, seeds=[bytes([number]) + sample for number, sample in enumerate(SAMPLES)])
+TARGET = Target(take, seeds=[bytes([number]) + sample for number, sample in enumerate(SAMPLES)])
+
+if __name__ == "__main__":
+    TARGET.run()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import atheris
+from harness import Target, instrumented, sliced
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.client.modes import MAX_HELD, TerminalModes
-
-from harness import fuzz, sliced
 
 
 def take(data: bytes) -> None:
@@ -26,7 +24,7 @@ def take(data: bytes) -> None:
     assert whole.reset_sequence() == b""
 
 
-fuzz(
+TARGET = Target(
     take,
     seeds=[
         b"\1\x1b[?1049h\x1b[?25l\x1b[?1000;1006h\x1b[2;20r\x1b=",
@@ -36,3 +34,6 @@ fuzz(
     ],
     refusals=(),
 )
+
+if __name__ == "__main__":
+    TARGET.run()

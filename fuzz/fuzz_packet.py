@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atheris
+from harness import Target, instrumented
 
-with atheris.instrument_imports(include=["trioet"]):
+with instrumented():
     from trioet.wire.backed import BackedReader
     from trioet.wire.packet import join_body, split_body
     from trioet.wire.sealing import Direction, SealedBox
 
-from harness import fuzz
 
 KEY = b"12345678901234567890123456789012"
 HONEST = [
@@ -29,4 +28,7 @@ def take(data: bytes) -> None:
     assert reader.received == 0
 
 
-fuzz(take, seeds=HONEST)
+TARGET = Target(take, seeds=HONEST)
+
+if __name__ == "__main__":
+    TARGET.run()

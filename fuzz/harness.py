@@ -8,39 +8,63 @@ does not hold: most feed the same bytes whole and sliced, which must make no dif
 
     python fuzz/fuzz_framing.py CORPUS_DIRECTORY -max_total_time=60
     python fuzz/fuzz_framing.py A_FILE_WITH_A_FIND
+
+What was found worth keeping is in ``corpus/``, a directory for each fuzzer. Where there is
+no atheris a fuzzer can still be imported: the tests say all of that again.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ImportError:
+    atheris = None
 
 from trioet.errors import PeerError
 
 
-def fuzz(
-    take: Callable[[bytes], None],
-    *,
-    seeds: Sequence[bytes],
-    refusals: tuple[type[Exception], ...] = (PeerError,),
-) -> None:
-    """Call ``take`` with one input after another, from ``seeds`` on; does not return."""
+def instrumented() -> AbstractContextManager[None]:
+    """Within it, what is imported of trioet tells the fuzzer where it has been."""
+    if atheris is None:
+        return nullcontext()
+    instrumenting: AbstractContextManager[None] = atheris.instrument_imports(include=["trioet"])
+    return instrumenting
 
-    def take_one(data: bytes) -> None:
+
+class Target:
+    """What a fuzzer calls with one input after another, beginning with ``seeds``."""
+
+    def __init__(
+        self,
+        take: Callable[[bytes], None],
+        *,
+        seeds: Sequence[bytes],
+        refusals: tuple[type[Exception], ...] = (PeerError,),
+    ) -> None:
+        self.seeds = seeds
+        self._take = take
+        self._refusals = refusals
+
+    def check(self, data: bytes) -> None:
+        """Take one input; whatever is raised is a find."""
         try:
-            take(data)
-        except refusals as error:
+            self._take(data)
+        except self._refusals as error:
             check_text(str(error))
 
-    corpus = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    if corpus and corpus.is_dir():
-        for number, seed in enumerate(seeds):
-            (corpus / f"seed-{number}").write_bytes(seed)
-    atheris.Setup(sys.argv, take_one)
-    atheris.Fuzz()
+    def run(self) -> None:
+        """Fuzz as the command line says; does not return."""
+        corpus = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+        if corpus and corpus.is_dir():
+            for number, seed in enumerate(self.seeds):
+                (corpus / f"seed-{number}").write_bytes(seed)
+        atheris.Setup(sys.argv, self.check)
+        atheris.Fuzz()
 
 
 def check_text(text: str) -> None:

@@ -77,7 +77,6 @@ class Cable(SteeredCable):
         """In the router, which waits for a ConnectRequest or for its keeper."""
         self.serving = False
         """The server's link runs it."""
-        self.proven_at: set[Role] = set()
         self.idle_s = 0.0
         """For how long it has carried nothing."""
         self.claims = 0
@@ -86,7 +85,7 @@ class Cable(SteeredCable):
         """Ordinal of the packet that the server expects first; an attacker's cable."""
 
     def __repr__(self) -> str:
-        return f"<Cable genuine={self.genuine} proven_at={self.proven_at} whole={self.whole}>"
+        return f"<Cable genuine={self.genuine} whole={self.whole} idle={self.idle_s}s>"
 
 
 class Desk:
@@ -130,16 +129,18 @@ class Journey:
         self.server = ResumableLink(KEY, Role.SERVER, self.at_server, max_kept=MAX_KEPT)
         self.cables: list[Cable] = []
         self.router = RouterState.UP
+        self.relayed = False
+        """The attacker has been the network: what he forwarded has proven his lines."""
         self._nursery = nursery
+        self._proven: dict[Role, list[Cable]] = {Role.CLIENT: [], Role.SERVER: []}
         for link, desk in ((self.client, self.at_client), (self.server, self.at_server)):
             desk.link = link
             link.on_change = partial(self._note_proof, link)
             link.agree_acks()
 
     def _note_proof(self, link: ResumableLink) -> None:
-        proofs = sum(link.role in cable.proven_at for cable in self.cables)
-        if link.lines_proven > proofs:
-            _here.get().proven_at.add(link.role)
+        if link.lines_proven > len(self._proven[link.role]):
+            self._proven[link.role].append(_here.get())
 
     # What the steps are made of
 
@@ -228,7 +229,7 @@ class Journey:
             if cable.genuine:
                 way = cable.up if up else cable.down
                 for span in packets_in(way.record, is_returning(cable.down.record)):
-                    bodies[way.record[span.body : span.end]] = None
+                    bodies[bytes(way.record[span.body : span.end])] = None
         return list(bodies)
 
     def under_way(self, cable: Cable, up: bool) -> list[Span]:
@@ -267,7 +268,7 @@ class Journey:
                 raise Violation(f"the {name} keeps {link.kept_bytes} bytes")
         if self.server.received > self.client.sent or self.client.received > self.server.sent:
             raise Violation("more packets were counted than were sent")
-        on_trial = [c for c in self._served() if Role.SERVER not in c.proven_at]
+        on_trial = [c for c in self._served() if c not in self._proven[Role.SERVER]]
         if len(on_trial) > MAX_ON_TRIAL:
             raise Violation(f"{len(on_trial)} lines are on trial")
         if any(cable.idle_s > TRIAL_S for cable in on_trial):
@@ -282,15 +283,15 @@ class Journey:
             raise Violation(f"a line that claims {cable.claims} packets is served")
 
     def _check_none_displaced(self, role: Role) -> None:
-        """A line in use stays, unless something happened to it or a newer one proved itself."""
-        for cable in reversed(self.cables):
-            if cable.genuine and role in cable.proven_at:
-                ours, theirs = cable.server, cable.client
-                if role is Role.CLIENT:
-                    ours, theirs = theirs, ours
-                if cable.whole and ours.closed and not theirs.closed:
-                    raise Violation(f"the {role.name.lower()} gave up a line that worked")
-                break
+        """The line proven last stays, unless something happened to it."""
+        for cable in self._proven[role][-1:]:
+            if not cable.genuine and not self.relayed:
+                raise Violation(f"the {role.name.lower()} takes a stranger for its peer")
+            ours, theirs = cable.server, cable.client
+            if role is Role.CLIENT:
+                ours, theirs = theirs, ours
+            if cable.whole and ours.closed and not theirs.closed:
+                raise Violation(f"the {role.name.lower()} gave up a line that worked")
 
     async def arrive(self) -> None:
         """The attacker is gone and the network is good: everything comes, and life goes on."""

@@ -21,7 +21,7 @@ class Way:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.record = b""
+        self.record = bytearray()
         """Everything that was ever sent, as whoever listens has it."""
         self.stream = bytearray()
         """The same, as it will be delivered."""

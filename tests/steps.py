@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from trio.testing import wait_all_tasks_blocked
 
-from journey import DATA, ID, Cable, Journey, RouterState
+from journey import BULK, DATA, ID, Cable, Journey, RouterState
 from overheard import header_in
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_CATCHUP, packet_frame
 from trioet.wire.handshake import (
@@ -47,6 +47,18 @@ class Send:
 
     async def take(self, journey: Journey) -> None:
         journey.send(self.up, self.size)
+
+
+@dataclass(frozen=True)
+class Pour:
+    """A flood from one end, for as long as there is room."""
+
+    up: bool
+
+    async def take(self, journey: Journey) -> None:
+        link = journey.client if self.up else journey.server
+        while link.has_room():
+            journey.send(self.up, BULK)
 
 
 @dataclass(frozen=True)
@@ -207,7 +219,7 @@ class Replay:
     async def take(self, journey: Journey) -> None:
         genuine = [cable for cable in journey.cables if cable.genuine]
         if genuine:
-            journey.knock(1 << 30, genuine[self.which % len(genuine)].up.record)
+            journey.knock(1 << 30, bytes(genuine[self.which % len(genuine)].up.record))
 
 
 @dataclass(frozen=True)
@@ -246,7 +258,7 @@ class Overtake:
     """Packets that are still on their way to the server, on a line of the attacker's."""
 
     async def take(self, journey: Journey) -> None:
-        _touch_all(journey)
+        journey.relayed = True
         _say_packets(journey, journey.overheard(up=True))
 
 
@@ -258,7 +270,7 @@ class Relay:
     delta: int
 
     async def take(self, journey: Journey) -> None:
-        _touch_all(journey)
+        journey.relayed = True
         count = _claimed(self.claim, self.delta, journey.server.received, journey.client.sent)
         bodies = journey.overheard(up=False)[journey.client.received :]
         journey.dial_impostor(
@@ -355,11 +367,6 @@ def _pick(journey: Journey, which: int) -> list[Cable]:
     """The cable meant, counted from the newest; none if there is none."""
     genuine = [cable for cable in journey.alive() if cable.genuine]
     return [genuine[which % len(genuine)]] if genuine else []
-
-
-def _touch_all(journey: Journey) -> None:
-    for cable in journey.cables:
-        cable.whole = False
 
 
 def _say_packets(journey: Journey, bodies: list[bytes]) -> None:

@@ -82,7 +82,7 @@ def _config(words: Mapping[str, list[str]]) -> SshConfig:
     timeout = one_or_none("connecttimeout")
     return SshConfig(
         hostname=words["hostname"][0],
-        port=int(one("port", "22")),
+        port=_port(one("port", "22")),
         user=one("user"),
         address_family=one("addressfamily", "any"),
         set_env=tuple(_assignment(value) for value in words["setenv"]),
@@ -105,6 +105,13 @@ def _config(words: Mapping[str, list[str]]) -> SshConfig:
         hash_known_hosts=yes("hashknownhosts"),
         connect_timeout_s=float(timeout) if timeout else None,
     )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise ValueError(port)
+    return port
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -100,7 +100,7 @@ class LocalChannel:
         try:
             if flags & socket.MSG_TRUNC:
                 raise MessageError(f"local message of more than {MAX_MESSAGE} bytes")
-            return _parse(data, descriptors)
+            return parse_message(data, descriptors)
         except MessageError:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -186,7 +186,12 @@ def _received(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
     return tuple(descriptors)
 
 
-def _parse(data: bytes, descriptors: tuple[int, ...]) -> Message:
+def parse_message(data: bytes, descriptors: tuple[int, ...]) -> Message:
+    """Take a message apart.
+
+    Raises:
+      MessageError: it is not one.
+    """
     head, _, attachment = data.partition(b"\n")
     try:
         fields = json.loads(head)

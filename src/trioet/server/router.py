@@ -121,7 +121,7 @@ class Router:
             self._callers[user] -= 1
             if not self._callers[user]:
                 del self._callers[user]
-            self._forget(registration)
+            self.forget(registration)
             channel.close()
 
     async def _serve_keeper(self, registration: Registration) -> None:
@@ -129,10 +129,10 @@ class Router:
         try:
             with trio.fail_after(REGISTRATION_DEADLINE_S):
                 message = await channel.receive()
-            if message is None or not self._welcome(registration):
+            if message is None or not self.welcome(registration):
                 return
             while message is not None:
-                self._take(registration, message)
+                self.take(registration, message)
                 message = await channel.receive()
         except trio.TooSlowError:
             self.door.refusals.note(
@@ -148,7 +148,8 @@ class Router:
             await registration.channel.wait_writable()
             self.door.registrations_changed()
 
-    def _welcome(self, registration: Registration) -> bool:
+    def welcome(self, registration: Registration) -> bool:
+        """Take a keeper's registration; False when its user has too many."""
         same_user = sum(known.user == registration.user for known in self._keepers)
         if same_user >= MAX_KEEPERS_PER_USER:
             registration.channel.send_nowait({"v": LOCAL_VERSION, "error": "too many keepers"})
@@ -157,7 +158,12 @@ class Router:
         self._share_memory()
         return True
 
-    def _take(self, registration: Registration, message: Message) -> None:
+    def take(self, registration: Registration, message: Message) -> None:
+        """Do what a keeper asks.
+
+        Raises:
+          MessageError: it makes no sense.
+        """
         refused = [
             name for name in _ids(message.fields, "add") if not self._add(registration, name)
         ]
@@ -194,7 +200,8 @@ class Router:
         self._ended.pop(client_id, None)
         return True
 
-    def _forget(self, registration: Registration) -> None:
+    def forget(self, registration: Registration) -> None:
+        """The keeper is gone; its ids may come back within GRACE_S."""
         if registration not in self._keepers:
             return
         self._keepers.remove(registration)

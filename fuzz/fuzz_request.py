@@ -1,0 +1,35 @@
+"""What a local program may ask of a keeper: server/request.py."""
+
+from __future__ import annotations
+
+from harness import Target, instrumented
+
+with instrumented():
+    from trioet.bootstrap.credentials import Credentials
+    from trioet.server.request import OpenRequest, parse_request
+
+CREDENTIALS = Credentials("abcdefgh12345678", "12345678901234567890123456789012")
+
+
+def take(data: bytes) -> None:
+    request = parse_request(data)
+    assert len(request.credentials.client_id) == 16
+    assert request.ports is None or 0 < request.ports[0] <= request.ports[1] < 65536
+    again = parse_request(request.encode())
+    assert again.encode() == request.encode()
+
+
+TARGET = Target(
+    take,
+    seeds=[
+        OpenRequest(CREDENTIALS, "xterm", {b"PATH": b"/bin", b"A": b"\xff=\n"}).encode(),
+        OpenRequest(
+            CREDENTIALS, "x", {}, router_socket="/run/r", ports=(1, 65535), kill_others=True
+        ).encode()
+        + b"more=of a newer one\0",
+        b"do=close\0",
+    ],
+)
+
+if __name__ == "__main__":
+    TARGET.run()
