@@ -100,6 +100,7 @@ class FaultyNetwork:
     def __init__(self, host: str, port: int, seed: int) -> None:
         self.moved = 0
         """Bytes relayed, both ways."""
+        self.accepted = 0
         self.counts: Counter[Fault] = Counter()
         self._target = host, port
         self._rng = random.Random(seed)
@@ -113,6 +114,10 @@ class FaultyNetwork:
     def cuts(self) -> int:
         """Connections cut so far, in all."""
         return sum(self.counts[fault] for fault in CUTS)
+
+    def newest_recording(self) -> bytes:
+        """The first bytes that the client of the newest connection has sent."""
+        return self._open[-1].recorded
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen on a free port of 127.0.0.1 until cancelled; ``started`` gives it."""
@@ -208,6 +213,7 @@ class FaultyNetwork:
         except OSError:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             return
+        self.accepted += 1
         connection = Connection(near, self._rng)
         self._open.append(connection)
         try:

@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import signal
-import socket
+import socket as sockets
 import subprocess
 import sys
 import tempfile
@@ -54,11 +54,19 @@ def figures(pid: int) -> Figures | None:
 class Stage:
     """One user's machine, with a router that can be ended in any way."""
 
-    def __init__(self, place: Path, *, inside: Sequence[str] = (), bind: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        place: Path,
+        *,
+        inside: Sequence[str] = (),
+        bind: str = "127.0.0.1",
+        socket: Path | None = None,
+    ) -> None:
         self.place = place
         self.router: subprocess.Popen[bytes] | None = None
         self.router_starts = 0
         self._inside = inside
+        self._socket = socket or place / "router.sock"
         self._bind = bind
         self._bin = place / "bin"
         self._bin.mkdir()
@@ -93,14 +101,14 @@ class Stage:
     def start_router(self) -> None:
         """Start `trioet serve` at :attr:`port`; return when it listens."""
         command = [*self._inside, *TRIOET, "serve", "--bind", self._bind]
+        command += ["--socket", str(self._socket)]
         with open(self.place / "router.log", "ab") as log:
             self.router = subprocess.Popen(
                 [*command, "--port", str(self.port)], env=self.environment, stderr=log
             )
         self.router_starts += 1
         deadline = time.monotonic() + START_S
-        path = self.place / "router.sock"
-        while not _listens(path):
+        while not _listens(self._socket):
             if self.router.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.place / "router.log").read_text())
             time.sleep(0.02)
@@ -139,11 +147,17 @@ class Stage:
 
 
 @contextmanager
-def open_stage(*, inside: Sequence[str] = (), bind: str = "127.0.0.1") -> Iterator[Stage]:
-    """A stage with a router; gone afterwards, with every process and file."""
+def open_stage(
+    *, inside: Sequence[str] = (), bind: str = "127.0.0.1", socket: Path | None = None
+) -> Iterator[Stage]:
+    """A stage with a router; gone afterwards, with every process and file.
+
+    ``inside`` is a command that runs others where the server is to be, ``socket`` where
+    keepers register, if not in the user's own place.
+    """
     parent = "/dev/shm" if os.path.isdir("/dev/shm") else Path.home()
     place = Path(tempfile.mkdtemp(prefix="proof-", dir=parent))
-    stage = Stage(place, inside=inside, bind=bind)
+    stage = Stage(place, inside=inside, bind=bind, socket=socket)
     try:
         stage.start_router()
         yield stage
@@ -153,12 +167,12 @@ def open_stage(*, inside: Sequence[str] = (), bind: str = "127.0.0.1") -> Iterat
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
+    with sockets.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
 def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_SEQPACKET) as probe:
         return probe.connect_ex(str(path)) == 0

@@ -131,6 +131,8 @@ class Journey:
         self.router = RouterState.UP
         self.relayed = False
         """The attacker has been the network: what he forwarded has proven his lines."""
+        self.ends: list[str] = []
+        """How lines ended, for whoever looks for the reason of a violation."""
         self._nursery = nursery
         self._proven: dict[Role, list[Cable]] = {Role.CLIENT: [], Role.SERVER: []}
         for link, desk in ((self.client, self.at_client), (self.server, self.at_server)):
@@ -285,8 +287,10 @@ class Journey:
     def _check_none_displaced(self, role: Role) -> None:
         """The line proven last stays, unless something happened to it."""
         for cable in self._proven[role][-1:]:
-            if not cable.genuine and not self.relayed:
-                raise Violation(f"the {role.name.lower()} takes a stranger for its peer")
+            if not cable.genuine:
+                if not self.relayed:
+                    raise Violation(f"the {role.name.lower()} takes a stranger for its peer")
+                break
             ours, theirs = cable.server, cable.client
             if role is Role.CLIENT:
                 ours, theirs = theirs, ours
@@ -343,8 +347,8 @@ class Journey:
         _here.set(cable)
         try:
             await run_line(*arguments)  # type: ignore[misc]
-        except (LineBroken, TrioetError):
-            pass
+        except (LineBroken, TrioetError) as error:
+            self.ends.append(f"{type(error).__name__}: {error}")
 
     def _served(self) -> Iterator[Cable]:
         return (c for c in self.cables if c.serving and not c.server.closed)
