@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioet.errors import HandshakeError, SessionUsedUp, TrioetError
+from trioet.errors import HandshakeError, PacketError, SessionUsedUp, TrioetError
 from trioet.link.attachment import PROOF_DEADLINE_S, Attachment
 from trioet.link.line import NOTSENT_LOWAT, Line, LineBroken
 from trioet.link.trial import LARGE, Trial
@@ -503,10 +503,13 @@ class ResumableLink:
         self.on_change()
 
     def _keepalive(self, payload: bytes) -> None:
+        count = decode_count(payload)
+        if count is None and payload:
+            # A type travels unsealed: what was made a KEEP_ALIVE on its way must come again.
+            raise PacketError(f"a KEEP_ALIVE with {len(payload)} bytes")
         if self._pinged is not None:
             self.round_trip = trio.current_time() - self._pinged
             self._pinged = None
-        count = decode_count(payload)
         if count is not None:
             self.peer_acknowledges = True
             self._acknowledged(count)
