@@ -11,12 +11,15 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from proof.faults import Fault, FaultyNetwork
+from proof.faults import FaultyNetwork
+from proof.network import FAR_ADDRESS, KernelNetwork, inside, namespaces, why_not
 from proof.session import Session
 from proof.stage import Stage, open_stage
 
@@ -24,8 +27,13 @@ MIB: Final = 1024 * 1024
 SHARE: Final = 0.2
 """Of all connections that a fault strikes, where there are many."""
 
+EXIT_NO_NAMESPACES: Final = 77
+
 STUCK_S: Final = 120.0
-"""Without a byte for so long, a run has failed."""
+"""With fewer bytes than ALIVE for so long, a run has failed."""
+
+ALIVE: Final = 100_000
+"""More than the handshakes of a link that gets no further."""
 
 
 @dataclasses.dataclass
@@ -55,16 +63,33 @@ class Report:
 
 
 class Chaos:
-    """One run: sessions on a stage, and the network between."""
+    """One run: sessions on a stage, and the network between.
 
-    def __init__(self, stage: Stage, *, seed: int, sessions: int, size: int, cuts: int) -> None:
+    Without ``spaces`` that is loopback and a relay; with them, two namespaces and a cable.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        seed: int,
+        sessions: int,
+        size: int,
+        cuts: int,
+        spaces: tuple[str, str] | None = None,
+    ) -> None:
         self._stage = stage
         self._cuts = cuts
         self._seed = seed
         self._size = size
         each = size // (2 * sessions)
         self.sessions = [Session(stage, seed + number, each) for number in range(sessions)]
-        self.network = FaultyNetwork("127.0.0.1", stage.port, seed)
+        self.relay = FaultyNetwork("127.0.0.1", stage.port, seed)
+        self.network: FaultyNetwork | KernelNetwork = self.relay
+        self._inside: Sequence[str] = ()
+        if spaces is not None:
+            self.network = KernelNetwork(*spaces, seed, self._moved)
+            self._inside = inside(spaces[0])
         self._started = 0
         self._all_started = trio.Event()
 
@@ -72,11 +97,13 @@ class Chaos:
         """Run it to the end, whatever that is."""
         begun = time.monotonic()
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(self.network.serve)
+            port = self._stage.port
+            if self.network is self.relay:
+                port = await nursery.start(self.relay.serve)
             nursery.start_soon(self._watch, nursery.cancel_scope)
             async with trio.open_nursery() as sessions:
                 for session in self.sessions:
-                    argv = self._stage.client(port, *session.command())
+                    argv = [*self._inside, *self._stage.client(port, *session.command())]
                     sessions.start_soon(session.run, argv, self._one_started)
                     await trio.sleep(0.05)
                 await self._all_started.wait()
@@ -93,12 +120,15 @@ class Chaos:
             seed=self._seed,
             sessions=len(self.sessions),
             cuts=self.network.cuts,
-            faults={fault.name.lower(): self.network.counts[fault] for fault in Fault},
+            faults={fault.name.lower(): count for fault, count in self.network.counts.items()},
             bytes=sum(session.moved + session.size for session in self.sessions),
             relayed=self.network.moved,
             seconds=time.monotonic() - begun,
             failures=failures,
         )
+
+    def _moved(self) -> int:
+        return 2 * sum(session.moved for session in self.sessions)
 
     def _one_started(self) -> None:
         self._started += 1
@@ -107,19 +137,19 @@ class Chaos:
 
     def _every(self) -> float:
         """Bytes to the next fault, so that most of the data is there for all of them."""
-        left = self._size - 2 * sum(session.moved for session in self.sessions)
+        left = self._size - self._moved()
         strikes = max(1.0, self._cuts - self.network.cuts) / max(1.0, SHARE * len(self.sessions))
-        return max(0.0, left / strikes / 3)
+        return max(0.0, left / strikes / 6)
 
     def _enough(self) -> bool:
         return self.network.cuts >= self._cuts
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         """End a run in which nothing moves any more."""
-        before = -1
+        before = -ALIVE
         while True:
-            moved = sum(session.moved for session in self.sessions) + self.network.moved
-            if moved == before:
+            moved = self._moved() + self.network.moved
+            if moved - before < ALIVE:
                 for session in self.sessions:
                     if not session.comparison.flawless:
                         session.outcome = session.outcome or f"stuck at byte {session.moved}"
@@ -129,23 +159,42 @@ class Chaos:
 
 
 def main() -> int:
-    """Run chaos; 0 if every byte arrived once and in order, 1 if not."""
+    """Run chaos; 0 if every byte arrived once and in order, 1 if not, 77 if it cannot be."""
     parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
     parser.add_argument("--cuts", type=int, default=1000)
     parser.add_argument("--mib", type=int, default=1024, help="both ways, all sessions (1024)")
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument(
+        "--network",
+        choices=("loopback", "netns"),
+        default="loopback",
+        help="a relay on loopback, or network namespaces, which need root",
+    )
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    with open_stage() as stage:
+    with ExitStack() as stack:
+        spaces = None
+        if options.network == "netns":
+            if why := why_not():
+                print(why)
+                return EXIT_NO_NAMESPACES
+            spaces = stack.enter_context(namespaces())
+            stage = stack.enter_context(open_stage(inside=inside(spaces[1]), bind=FAR_ADDRESS))
+        else:
+            stage = stack.enter_context(open_stage())
         chaos = Chaos(
             stage,
             seed=options.seed,
             sessions=options.sessions,
             size=options.mib * MIB,
             cuts=options.cuts,
+            spaces=spaces,
         )
+        if isinstance(chaos.network, KernelNetwork):
+            for fault in chaos.network.left_out:
+                print(f"this kernel cannot: {fault.text} ({fault.qdisc})")
         report = trio.run(chaos.run)
     print(report)
     if options.json:

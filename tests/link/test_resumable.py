@@ -325,12 +325,51 @@ async def test_a_peer_that_never_acknowledges_costs_no_more_than_the_limit() -> 
     async with trio.open_nursery() as nursery:
         small = Pair(nursery, max_kept=100_000)
         small.connect()
+        send(small.client, b"it is me")
         await wait_all_tasks_blocked()
         for _ in range(100):
             send(small.server, bytes(5000))
             await wait_all_tasks_blocked()
         assert small.server.kept_bytes < 110_000
         assert len(small.at_client.payloads) == 100
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_that_a_peer_has_not_acknowledged_is_forgotten() -> None:
+    """Not even when more is kept than may be, and a line has taken all of it and is lost."""
+    async with trio.open_nursery() as nursery:
+        small = Pair(nursery, max_kept=100_000)
+        for link in (small.client, small.server):
+            link.agree_acks()
+        await small.meet_and_part()
+        send(small.client, *[bytes(5000)] * 30)
+        for _ in range(3):
+            lost = Cable()
+            small.connect(lost)
+            lost.cut_after(2000, 1 << 20)
+            await wait_all_tasks_blocked()
+        small.connect()
+        await wait_all_tasks_blocked()
+        assert len(small.at_server.payloads) == 30
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_never_acknowledges_is_not_robbed_of_what_is_under_way() -> None:
+    """A catch-up as large as all that is kept is cut, again and again, while more is typed."""
+    async with trio.open_nursery() as nursery:
+        small = Pair(nursery, max_kept=100_000)
+        await small.meet_and_part()
+        send(small.server, *[bytes(5000)] * 20)
+        for _ in range(3):
+            lost = Cable(capacity=1000)
+            small.connect(lost)
+            await wait_all_tasks_blocked()
+            send(small.server, bytes(5000))
+            lost.cut()
+            await wait_all_tasks_blocked()
+        small.connect()
+        await wait_all_tasks_blocked()
+        assert len(small.at_client.payloads) == 23
         nursery.cancel_scope.cancel()
 
 

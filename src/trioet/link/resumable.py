@@ -177,13 +177,19 @@ class ResumableLink:
         first.
         """
         self._writer.write(packet_type, payload)
-        if self._writer.kept_bytes > self._max_kept and self._attachments:
-            # Nothing an ET peer says lets us forget anything; but what lies so far behind
-            # the line's cursor cannot still be on its way. A line on trial holds up nothing.
-            carriers = [a for a in self._attachments if a.proven] or self._attachments
-            self._writer.forget_beyond(self._max_kept, min(a.needs for a in carriers))
         for attachment in self._attachments:
             attachment.flush()
+        if self._writer.kept_bytes > self._max_kept and not self.peer_acknowledges:
+            self._forget_the_oldest()
+
+    def _forget_the_oldest(self) -> None:
+        """Nothing an ET peer says lets us forget anything; but something has to go.
+
+        What was handed over that long ago cannot still be on its way. That is so only if all
+        was handed over, to a peer that has proven to be there; else nothing goes.
+        """
+        if any(a.proven and a.needs > self._writer.sent for a in self._attachments):
+            self._writer.forget_beyond(self._max_kept, self._writer.sent + 1)
 
     def send_keepalive(self) -> None:
         """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
