@@ -138,10 +138,34 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """1,000 cuts during 1 GiB both ways, compared byte by byte; options after `--`."""
+    prove(session, "chaos")
+
+
+@nox.session
+def siege(session: nox.Session) -> None:
+    """A real user works while strangers do what they can."""
+    prove(session, "siege")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """An hour of use, faults and router restarts: does anything grow?"""
+    prove(session, "soak")
+
+
+def prove(session: nox.Session, what: str) -> None:
+    """Run one of proof/, on trioet as users have it."""
+    install(session)
+    session.run("python", "-m", f"proof.{what}", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Links between the pages lead somewhere, options exist, the changelog builds."""
     install(session, "docs")
-    pages = [*Path().glob("*.md"), *Path("docs").glob("*.md"), Path("bench/README.md")]
+    pages = [path for top in (".", "docs", "bench", "proof") for path in Path(top).glob("*.md")]
     wrong = [f"{page}: {target}" for page in pages for target in dead_links(page)]
     for command in COMMANDS:
         usage = session.run("trioet", command, "--help", silent=True)

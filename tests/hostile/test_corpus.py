@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,8 @@ FUZZERS = sorted(path.stem for path in FUZZ.glob("fuzz_*.py"))
 
 
 @pytest.fixture(autouse=True)
-def fuzzers_on_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "path", [str(FUZZ), *sys.path])
+def logging_again() -> Iterator[None]:
+    """Fuzzers have no use for logs, and switch them off."""
     yield
     logging.disable(logging.NOTSET)
 
