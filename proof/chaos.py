@@ -90,8 +90,6 @@ class Chaos:
         if spaces is not None:
             self.network = KernelNetwork(*spaces, seed, self._moved)
             self._inside = inside(spaces[0])
-        self._started = 0
-        self._all_started = trio.Event()
 
     async def run(self) -> Report:
         """Run it to the end, whatever that is."""
@@ -100,13 +98,16 @@ class Chaos:
             port = self._stage.port
             if self.network is self.relay:
                 port = await nursery.start(self.relay.serve)
-            nursery.start_soon(self._watch, nursery.cancel_scope)
+            gate = trio.Event()
             async with trio.open_nursery() as sessions:
                 for session in self.sessions:
                     argv = [*self._inside, *self._stage.client(port, *session.command())]
-                    sessions.start_soon(session.run, argv, self._one_started)
+                    sessions.start_soon(session.run, argv, gate)
                     await trio.sleep(0.05)
-                await self._all_started.wait()
+                for session in self.sessions:
+                    await session.ready.wait()
+                gate.set()
+                nursery.start_soon(self._watch, nursery.cancel_scope)
                 nursery.start_soon(self.network.fail, self._every, self._enough, SHARE)
             nursery.cancel_scope.cancel()
         failures = [
@@ -129,11 +130,6 @@ class Chaos:
 
     def _moved(self) -> int:
         return 2 * sum(session.moved for session in self.sessions)
-
-    def _one_started(self) -> None:
-        self._started += 1
-        if self._started == len(self.sessions):
-            self._all_started.set()
 
     def _every(self) -> float:
         """Bytes to the next fault, so that most of the data is there for all of them."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -15,7 +15,7 @@ import trio
 from proof.stage import Stage
 from proof.traffic import READY, TO_CLIENT, TO_SERVER, Comparison, Pace, Stream
 
-START_S: Final = 60.0
+START_S: Final = 300.0
 
 
 class Session:
@@ -29,6 +29,8 @@ class Session:
         self.outcome = ""
         """What went wrong; empty if nothing did."""
         self.errors = b""
+        self.ready = trio.Event()
+        """Set when the far program has begun, or never will."""
         self._stage = stage
         self._rate = rate
         self._rest = b""
@@ -43,8 +45,8 @@ class Session:
         numbers = (str(self.seed), str(self.size), str(self._rate))
         return [sys.executable, "-P", "-m", "proof.traffic", *numbers]
 
-    async def run(self, argv: Sequence[str], started: Callable[[], None] = lambda: None) -> None:
-        """Run it to its end; then :attr:`outcome` tells how it went."""
+    async def run(self, argv: Sequence[str], gate: trio.Event | None = None) -> None:
+        """Run it to its end, no byte before ``gate``; then :attr:`outcome` tells how it went."""
         self.process = await trio.lowlevel.open_process(
             argv,
             env=self._stage.environment,
@@ -58,15 +60,16 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._collect, stderr)
-                await self._converse(stdout, started)
+                await self._converse(stdout, gate)
                 nursery.cancel_scope.cancel()
         finally:
+            self.ready.set()
             with suppress(ProcessLookupError):
                 self.process.kill()
             with trio.CancelScope(shield=True):
                 await self.process.wait()
 
-    async def _converse(self, stdout: trio.abc.ReceiveStream, started: Callable[[], None]) -> None:
+    async def _converse(self, stdout: trio.abc.ReceiveStream, gate: trio.Event | None) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
         with trio.move_on_after(START_S) as patience:
@@ -79,7 +82,9 @@ class Session:
         if patience.cancelled_caught:
             self.outcome = "the session did not start"
             return
-        started()
+        self.ready.set()
+        if gate is not None:
+            await gate.wait()
         self._rest = self._rest.partition(READY)[2]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, self.process.stdin)

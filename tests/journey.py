@@ -280,8 +280,8 @@ class Journey:
 
     def check_claim(self, cable: Cable) -> None:
         """Nobody is served who says to have less than the client has proven to have."""
-        nothing_in_flight = self.server.in_flight == 0
-        if nothing_in_flight and cable.claims < self.server.sent and not cable.server.closed:
+        served = cable.serving and not cable.server.closed
+        if served and cable.claims < self.server._writer.acknowledged:
             raise Violation(f"a line that claims {cable.claims} packets is served")
 
     def _check_none_displaced(self, role: Role) -> None:
@@ -338,7 +338,7 @@ class Journey:
         preface = bytes(heard)
         heard.clear()
         cable.in_door = False
-        cable.serving = True
+        cable.serving, cable.idle_s = True, 0.0
         self._nursery.start_soon(
             self._run, self.server.run_server_line, cable, cable.server, preface
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 from typing import Final, Protocol
 
 from trio.testing import wait_all_tasks_blocked
@@ -211,6 +212,18 @@ class Knock:
 
 
 @dataclass(frozen=True)
+class Linger:
+    """A line to the server on which nothing is read, while the session goes on."""
+
+    async def take(self, journey: Journey) -> None:
+        count = journey.server.sent
+        journey.knock(count, HELLO + sequence_header_frame(count) + _catchup([]))
+        await wait_all_tasks_blocked()
+        journey.send(up=False, size=BULK)
+        await journey.flow()
+
+
+@dataclass(frozen=True)
 class Replay:
     """What the client said on some line, all of it again."""
 
@@ -339,7 +352,7 @@ class Swap:
         for cable in _pick(journey, self.which):
             stream = (cable.up if self.up else cable.down).stream
             spans = journey.under_way(cable, self.up)
-            for first, second in zip(spans[:1], spans[1:2], strict=False):
+            for first, second in pairwise(spans[:2]):
                 cable.whole = False
                 stream[first.start : second.end] = (
                     stream[second.start : second.end] + stream[first.start : first.end]

@@ -37,8 +37,8 @@ class Attachment:
         """A packet on this line has opened: the peer is at the other end."""
         self.next_in = 1
         """Ordinal of the next packet that this line brings."""
-        self.peer_received = 0
-        """Packets that the peer had when it opened this line, as it says."""
+        self.given_up = False
+        """Another line has taken its place: what it still brings is not looked at."""
         self.time_to_prove = trio.CancelScope()
         """Cancelled when the line has had its time; see :meth:`allow`."""
         self.last_words = 0
@@ -67,6 +67,11 @@ class Attachment:
     def allow(self, seconds: float) -> None:
         """Give a line that has not proven itself so much time from now on."""
         self.time_to_prove.deadline = trio.current_time() + seconds
+
+    def give_up(self) -> None:
+        """Close the line in favour of another."""
+        self.given_up = True
+        self.line.close()
 
     def prove(self) -> None:
         """A packet on the line has opened."""

@@ -384,13 +384,13 @@ class ResumableLink:
         while handshake.state is not State.PACKETS:
             data = await self._receive(line)
             self._handshake_events(attachment, handshake, handshake.feed(data))
-            await self._pause_if_busy()
+            await self._pause_if_busy(attachment)
         splitter = PacketSplitter()
         data = handshake.rest()
         while True:
             for body in splitter.feed(data):
                 self._arrived(attachment, body)
-            await self._pause_if_busy()
+            await self._pause_if_busy(attachment)
             data = await self._receive(line)
 
     async def _receive(self, line: Line) -> bytes:
@@ -399,12 +399,14 @@ class ResumableLink:
             raise PeerClosed("the peer closed the connection")
         return data
 
-    async def _pause_if_busy(self) -> None:
+    async def _pause_if_busy(self, attachment: Attachment) -> None:
         self._paused += 1
         try:
             await self._receiver.ready()
         finally:
             self._paused -= 1
+        if attachment.given_up:
+            raise LineBroken("given up for another connection")
 
     def _handshake_events(
         self,
@@ -421,7 +423,6 @@ class ResumableLink:
                     self._answered(attachment, status, text)
                 case PeerReceived(count):
                     self._writer.check_received(count)
-                    attachment.peer_received = count
                     self._catch_up(attachment, count)
                     self._attach(attachment)
                 case Missed(body):
@@ -492,6 +493,8 @@ class ResumableLink:
             self._reader.count()
             self._bytes_since_ack += len(body)
         attachment.next_in += 1
+        if packet is None and not attachment.proven:
+            return  # somebody may have copied it from the line in use
         self.last_heard = trio.current_time()
         if not attachment.proven:
             self._prove(attachment)
@@ -504,8 +507,7 @@ class ResumableLink:
         self._trial.passed(attachment)
         self.lines_proven += 1
         for older in self._attachments[: self._attachments.index(attachment)]:
-            older.line.close()
-        self._acknowledged(attachment.peer_received)
+            older.give_up()
         self.on_change()
 
     def _keepalive(self, payload: bytes) -> None:

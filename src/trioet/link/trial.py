@@ -54,7 +54,7 @@ class Trial:
             if self._standing(newcomer) > self._standing(worst):
                 raise HandshakeError("others are on trial that have failed less often")
             self._lines.remove(worst)
-            worst.line.close()
+            worst.give_up()
         self._lines.append(newcomer)
 
     def passed(self, attachment: Attachment) -> None:

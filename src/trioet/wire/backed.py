@@ -196,8 +196,7 @@ class BackedReader:
 
         Counting it is a second step, :meth:`count`, so that a packet that opened but
         makes no sense (its type travels unauthenticated) can come again.
-        A repeated packet is opened all the same: that it opens proves that the
-        connection it came on belongs to the peer.
+        A repeated packet is opened all the same: what does not open costs its connection.
 
         Raises:
           PacketError: not a packet.
