@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import trio
-
 from proof.chaos import Chaos
 from proof.stage import open_stage
 
