@@ -115,6 +115,11 @@ class FaultyNetwork:
         """Connections cut so far, in all."""
         return sum(self.counts[fault] for fault in CUTS)
 
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Those that are open, the oldest first."""
+        return tuple(self._open)
+
     def newest_recording(self) -> bytes:
         """The first bytes that the client of the newest connection has sent."""
         return self._open[-1].recorded

@@ -11,15 +11,19 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
+from proof.faults import FaultyNetwork
 
 from farside import FarSide
 from fixtures_sshd import Sshd
 from ptys import Person, at_terminal
 from trioet.demo.cutter import Cutter
+from trioet.wire.framing import packet_frame
+from trioet.wire.handshake import catchup_head, sequence_header_frame
 from waiting import until
 
 ET = shutil.which("et")
@@ -268,3 +272,43 @@ async def test_their_client_ends_other_sessions(far_side: FarSide) -> None:
     async with at_terminal(command, far_side.environment) as person:
         await see_prompt(person)
         assert await person.run(b"echo fine") == b"fine\r\n"
+
+
+# strangers beside a real et
+
+
+async def test_strangers_who_know_the_id_of_a_real_et_displace_nothing(
+    far_side: FarSide,
+) -> None:
+    port = far_side.start_router()
+    network = FaultyNetwork("127.0.0.1", port, seed=1)
+    async with trio.open_nursery() as nursery:
+        near = await nursery.start(network.serve)
+        command = et_to_trioet(far_side, near)
+        async with at_terminal(command, far_side.environment) as person:
+            await see_prompt(person)
+            recorded = network.newest_recording()
+            hello = recorded[:28]
+            for number in range(60):
+                forged = hello + sequence_header_frame(number % 5) + catchup_head([])
+                said = (hello, forged, forged + packet_frame(bytes(40)), recorded)[number % 4]
+                stranger = await trio.open_tcp_stream("127.0.0.1", port)
+                await stranger.send_all(said)
+                nursery.start_soon(_listen, stranger)
+                if number % 10 == 0:
+                    asked = b"echo %d''%d" % (number, number)
+                    assert await person.run(asked) == b"%d%d\r\n" % (number, number)
+            assert network.accepted == 1, "et had to connect again"
+            for cable in list(network.connections):
+                cable.cut(reset=True)
+            assert await person.run(b"echo back") == b"back\r\n"
+            await person.type(b"exit\n")
+            await person.end()
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(stream: trio.SocketStream) -> None:
+    async with stream:
+        with suppress(trio.BrokenResourceError):
+            async for _ in stream:
+                pass

@@ -95,6 +95,9 @@ class Client:
         self._modes = TerminalModes()
         self._status = StatusLine()
         self._screen = b""
+        self._unshown = b""
+        """Bytes for the terminal that it has not taken; written by who holds ``_slow``."""
+        self._slow = trio.Lock()
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
@@ -136,9 +139,21 @@ class Client:
         output, self._screen = self._screen, b""
         if self._console.is_tty_out:
             output = self._modes.feed(output)
-        taken = self._console.write_nowait(output)
-        if taken < len(output):
-            await self._console.write(output[taken:])
+        self._unshown += output
+        if not self._slow.locked():
+            self._unshown = self._unshown[self._console.write_nowait(self._unshown) :]
+        if self._unshown:
+            await self._show_the_rest()
+
+    async def _show_the_rest(self) -> None:
+        """Show what the terminal does not take at once; lines come here one after the other.
+
+        Cancellation leaves it to whoever comes next.
+        """
+        async with self._slow:
+            while self._unshown:
+                await self._console.wait_writable()
+                self._unshown = self._unshown[self._console.write_nowait(self._unshown) :]
 
     def _welcome(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_RESPONSE:
@@ -338,7 +353,7 @@ class Client:
             self._hide_status()
 
     def _show_status(self) -> None:
-        if not self._console.is_tty_out or not self._modes.interruptible:
+        if not self._console.is_tty_out or not self._modes.interruptible or self._slow.locked():
             return
         silence = trio.current_time() - self._heard_at()
         reason = self.reconnector.reason

@@ -46,7 +46,7 @@ MAX_WAITING: Final = 512
 MAX_WAITING_PER_SOURCE: Final = 64
 
 PENALISED_DEADLINE_S: Final = 2.0
-PENALISED_WAITING: Final = 4
+PENALISED_WAITING: Final = 16
 """Time and room for a source that was refused often. Who comes to resume needs a round trip."""
 
 HELD: Final = 16 * 1024
@@ -178,7 +178,7 @@ class Door:
     def _drop_oldest(self, why: str, source: str | None = None) -> None:
         for scope, known in self._waiting.items():
             if not scope.cancel_called and source in (None, known):
-                self.refusals.note(known, why)
+                self.refusals.note(known, why, points=0)
                 scope.cancel()
                 return
 

@@ -53,8 +53,8 @@ class Refusals:
     def __repr__(self) -> str:
         return f"<Refusals count={self.count} sources={len(self._records)}>"
 
-    def note(self, source: str, why: object) -> None:
-        """``source`` was refused, and this is why."""
+    def note(self, source: str, why: object, points: float = 1.0) -> None:
+        """``source`` was refused, and this is why; 0 points if it can do nothing for it."""
         self.count += 1
         # To the end: the oldest is first.
         record = self._records.pop(source, None) or Record()
@@ -62,7 +62,7 @@ class Refusals:
         if len(self._records) > MAX_SOURCES:
             del self._records[next(iter(self._records))]
         before = record.decay()
-        record.points = min(before + 1, MOST)
+        record.points = min(before + points, MOST)
         if before > FREE:
             record.unsaid += 1
             return

@@ -1,0 +1,83 @@
+"""The client's receiving end: packets in, terminal out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from pairs import ID, KEY
+from trioet.client.app import Client, Wish
+from trioet.client.console import open_console
+from trioet.link.line import Line
+from trioet.wire.messages import InitialResponse, encode_initial_response, encode_terminal_buffer
+from trioet.wire.packet import Packet, PacketType
+
+
+async def nobody() -> Line:
+    await trio.sleep_forever()
+
+
+class Terminal:
+    """A client whose terminal is a pipe that the test reads when it likes."""
+
+    def __init__(self) -> None:
+        self.keys_out, self.keys_in = os.pipe()
+        self.screen_out, self.screen_in = os.pipe()
+        os.set_blocking(self.screen_out, False)
+
+    def read(self) -> bytes:
+        seen = b""
+        with suppress(BlockingIOError):
+            while data := os.read(self.screen_out, 1 << 20):
+                seen += data
+        return seen
+
+    def close(self) -> None:
+        for descriptor in (self.keys_in, self.keys_out, self.screen_in, self.screen_out):
+            os.close(descriptor)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def output(text: bytes) -> Packet:
+    return Packet(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(text))
+
+
+async def test_two_lines_at_once_never_mix_what_they_bring(terminal: Terminal) -> None:
+    """A suspect line that speaks again, beside a new one, before a terminal that is slow."""
+    with open_console(terminal.keys_out, terminal.screen_in, raw=False) as console:
+        wish = Wish(client_id=ID, passkey=KEY, host="there", dial=nobody, environment={})
+        client = Client(wish, console, lambda data: None)
+        welcome = InitialResponse(b"", (), "")
+        client.packet_arrived(Packet(PacketType.INITIAL_RESPONSE, encode_initial_response(welcome)))
+        sent = [bytes([65 + number]) * 100_000 for number in range(6)]
+        async with trio.open_nursery() as nursery:
+            cancelled = trio.CancelScope()
+            client.packet_arrived(output(sent[0]))
+            nursery.start_soon(_ready, client, cancelled)
+            await wait_all_tasks_blocked()
+            for text in sent[1:]:
+                client.packet_arrived(output(text))
+                nursery.start_soon(_ready, client, trio.CancelScope())
+                await wait_all_tasks_blocked()
+            cancelled.cancel()
+            seen = b""
+            while len(seen) < sum(map(len, sent)):
+                await wait_all_tasks_blocked()
+                seen += terminal.read()
+        assert seen == b"".join(sent)
+
+
+async def _ready(client: Client, scope: trio.CancelScope) -> None:
+    with scope:
+        await client.ready()
