@@ -49,6 +49,10 @@ DRIBBLE_EVERY_S: Final = 9.0
 DRIBBLERS: Final = 64
 """They come back whenever they are dropped."""
 
+COMES_BACK_S: Final = 1.0
+CHURNED: Final = 1800
+"""Client ids that a hostile local process registers at once."""
+
 PATIENCE_S: Final = 5.0
 """How long an attacker that has said its piece waits for what it gets."""
 
@@ -91,6 +95,7 @@ class Attackers:
         """Kind of attack, and how it was received -> how often."""
         self._plan = plan
         self._rng = random.Random(plan.seed)
+        self._nonsense = 0
         self._local_paths = _reachable(plan.router_socket, plan.keeper_socket)
 
     async def run(self, finished: Callable[[], None]) -> None:
@@ -178,6 +183,7 @@ class Attackers:
                             await stream.receive_some(1)
                             break
                 self.outcomes["dribble: dropped"] += 1
+            await trio.sleep(COMES_BACK_S)
 
     def _an_id(self) -> bytes:
         return "".join(self._rng.choices(ALPHABET, k=16)).encode()
@@ -223,13 +229,18 @@ class Attackers:
         if path.kind is socket.SOCK_STREAM:
             await self._abuse_keeper(path.name)
             return
-        abuses = [self._say_nonsense, self._squat, self._churn, self._give_descriptors]
-        if number % 10 == 0:
-            abuses = [self._never_finish]
+        abuses = (
+            self._say_nonsense,
+            self._squat,
+            self._churn,
+            self._give_descriptors,
+            self._never_finish,
+        )
+        turn = number // len(self._local_paths)
         sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with sock:
             await sock.connect(path.name)
-            await self._rng.choice(abuses)(sock)
+            await abuses[turn % len(abuses)](sock)
             await self._listen(sock)
 
     async def _listen(self, sock: trio.socket.SocketType) -> None:
@@ -245,20 +256,20 @@ class Attackers:
             await sock.recv(1)
 
     async def _say_nonsense(self, sock: trio.socket.SocketType) -> None:
-        said = self._rng.choice(
-            [
-                self._rng.randbytes(self._rng.randint(1, 4096)),
-                b"[" * 16000,
-                b'{"v":' * 2000,
-                b'{"add":' + b"9" * 10000 + b"}",
-                b'{"add":"abc"}',
-                b'{"add":[1,null,{}]}',
-                b'{"add":["' + b"a" * 9000 + b'"]}',
-                b'{"remove":["../../etc"]}\n' + bytes(4000),
-                b'{"arrival":"x","replay_memory":-1,"port":"x"}',
-                b"{}" + bytes(64 * 1024),
-            ]
+        kinds = (
+            b"[" * 16000,
+            self._rng.randbytes(self._rng.randint(1, 4096)),
+            b'{"v":' * 2000,
+            b'{"add":' + b"9" * 10000 + b"}",
+            b'{"add":"abc"}',
+            b'{"add":[1,null,{}]}',
+            b'{"add":["' + b"a" * 9000 + b'"]}',
+            b'{"remove":["../../etc"]}\n' + bytes(4000),
+            b'{"arrival":"x","replay_memory":-1,"port":"x"}',
+            b"{}" + bytes(64 * 1024),
         )
+        said = kinds[self._nonsense % len(kinds)]
+        self._nonsense += 1
         await sock.send(said)
 
     async def _squat(self, sock: trio.socket.SocketType) -> None:
@@ -267,17 +278,17 @@ class Attackers:
         await _tell(sock, remove=ids)
 
     async def _churn(self, sock: trio.socket.SocketType) -> None:
-        # Short names, so that many fit a message.
-        names = ["".join(self._rng.choices(ALPHABET, k=4)) for _ in range(1800)]
+        # Short names, so that many fit a message. One's own user has an allowance to lose.
+        count = CHURNED if self._plan.as_nobody else CHURNED // 20
+        names = ["".join(self._rng.choices(ALPHABET, k=4)) for _ in range(count)]
         await _tell(sock, add=names)
         if self._rng.random() < 0.5:
             await _tell(sock, remove=names)
 
     async def _give_descriptors(self, sock: trio.socket.SocketType) -> None:
-        with open(os.devnull, "rb") as given:
-            rights = array.array("i", [given.fileno()] * 2)
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-            await sock.sendmsg([b'{"v":1}'], ancillary)
+        rights = array.array("i", [sock.fileno()] * 2)
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        await sock.sendmsg([b'{"v":1}'], ancillary)
 
     async def _abuse_keeper(self, path: str) -> None:
         sock = trio.socket.socket(socket.AF_UNIX)

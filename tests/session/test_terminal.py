@@ -20,13 +20,18 @@ from trioet.link.resumable import ResumableLink, Role
 from trioet.session.terminal import USED_UP, Origin, TerminalSession
 from trioet.wire.backed import MAX_SEQUENCE
 from trioet.wire.messages import (
+    END_OF_INPUT,
+    LEFT,
     Exec,
     InitialPayload,
+    SessionOver,
     WindowSize,
     decode_initial_response,
     decode_session_over,
+    decode_stderr,
     decode_terminal_buffer,
     encode_initial_payload,
+    encode_session_over,
     encode_terminal_buffer,
     encode_terminal_info,
 )
@@ -75,10 +80,9 @@ class Session:
         self.client.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(text))
 
     def shown(self, packet_type: int = PacketType.TERMINAL_BUFFER) -> bytes:
+        decode = decode_stderr if packet_type == PacketType.STDERR else decode_terminal_buffer
         return b"".join(
-            decode_terminal_buffer(packet.payload)
-            for packet in self.inbox.packets
-            if packet.type == packet_type
+            decode(packet.payload) for packet in self.inbox.packets if packet.type == packet_type
         )
 
     async def until_shown(self, text: bytes) -> None:
@@ -128,7 +132,7 @@ async def test_a_command_on_pipes_has_its_own_stderr_and_status(session: Session
     session.connect()
     session.begin(run(b"cat; echo oops >&2; exit 42", pty=False))
     session.type(b"\x00\xff\r\n")
-    session.client.send(PacketType.STDIN_EOF, b"")
+    session.client.send(PacketType.STDIN_EOF, END_OF_INPUT)
     await session.until_over()
     assert session.shown() == b"\x00\xff\r\n"
     assert session.shown(PacketType.STDERR) == b"oops\n"
@@ -285,7 +289,7 @@ async def test_a_client_that_leaves_for_good_leaves_nothing_behind(session: Sess
     session.begin(run(b"echo pid $$; exec sleep 1000", pty=True))
     await session.until_shown(b"\n")
     pid = int(session.shown().split()[1])
-    session.client.send(PacketType.SESSION_OVER, b"")
+    session.client.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
     with trio.fail_after(5):
         await session.ended.wait()
     with pytest.raises(ProcessLookupError):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trioet.errors import MessageError
@@ -102,8 +102,28 @@ def test_initial_response(error: bytes, accepted: tuple[str, ...], version: str)
 
 @given(st.none() | st.integers(0, 255), st.none() | st.integers(1, 64), st.text(max_size=9))
 def test_session_over(status: int | None, signal: int | None, reason: str) -> None:
+    assume(status is not None or signal is not None or reason)
     over = m.SessionOver(status, signal, reason)
     assert m.decode_session_over(m.encode_session_over(over)) == over
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_no_payload_passes_for_that_of_another_type(text: bytes) -> None:
+    """The type of a packet is not sealed: somebody on the way may have changed it."""
+    typed, size = m.encode_terminal_buffer(text), m.encode_terminal_info(m.WindowSize(24, 80))
+    decoders: dict[Callable[[bytes], object], list[bytes]] = {
+        m.decode_terminal_buffer: [size, m.END_OF_INPUT, m.encode_stderr(text), b""],
+        m.decode_terminal_info: [typed, m.END_OF_INPUT, b""],
+        m.decode_stderr: [typed, size, m.END_OF_INPUT, b""],
+        m.decode_session_over: [typed, b""],
+        m.check_forwarded: [typed],
+    }
+    for decode, payloads in decoders.items():
+        for payload in payloads:
+            with pytest.raises(MessageError):
+                decode(payload)
+    assert m.decode_terminal_buffer(typed) == text
+    m.check_forwarded(size)
 
 
 def test_a_refused_forward_names_the_request_and_the_reason() -> None:

@@ -32,12 +32,15 @@ from trioet.link.liveness import Liveness
 from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.wire.messages import (
+    END_OF_INPUT,
+    LEFT,
     Exec,
     InitialPayload,
     SessionOver,
     WindowSize,
     decode_initial_response,
     decode_session_over,
+    decode_stderr,
     decode_terminal_buffer,
     encode_initial_payload,
     encode_session_over,
@@ -119,7 +122,7 @@ class Client:
                 if self._wish.has_terminal:
                     self._screen += output
             case PacketType.STDERR:
-                self._write_error(decode_terminal_buffer(packet.payload))
+                self._write_error(decode_stderr(packet.payload))
             case PacketType.SESSION_OVER:
                 self._over = decode_session_over(packet.payload)
             case _:
@@ -254,7 +257,7 @@ class Client:
     def leave(self, error: StepFailed) -> None:
         """The user goes for good: end the session there as well, if it can be told."""
         if "over" in (self._accepted or ()):
-            self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver()))
+            self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
         self.fail(error)
 
     def _exit_status(self) -> int:
@@ -283,7 +286,7 @@ class Client:
             if not self.link.has_room():
                 await self._wait_room()
         if "exec" in (self._accepted or ()):
-            self.link.send(PacketType.STDIN_EOF, b"")
+            self.link.send(PacketType.STDIN_EOF, END_OF_INPUT)
         else:
             self._type(b"\x04")
 

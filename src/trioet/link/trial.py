@@ -2,7 +2,8 @@
 
 Whoever has seen a client id can open such lines, and a real client's returning line is
 one too until its first packet has opened. So there are few at a time; who has failed
-before gives way to who has not; and none can make us replay much again and again.
+before gives way to who has not, and everybody to the places where the client was before;
+and none can make us replay much again and again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ MAX_PROVISIONAL: Final = 2
 MAX_SOURCES: Final = 256
 """Sources whose failures are remembered, for one session."""
 
+MAX_PLACES: Final = 16
+"""Sources from which the session's own client came, that are remembered."""
+
 LARGE: Final = 1024 * 1024
 """Bytes of catch-up that lines on trial may have at any time, all together."""
 
@@ -35,6 +39,8 @@ class Trial:
     def __init__(self) -> None:
         self._lines: list[Attachment] = []
         self._failures: Counter[str] = Counter()
+        self._ours: dict[str, None] = {}
+        """Sources that have proven themselves, the newest last."""
         self._waiting: list[Attachment] = []
         self._changed = trio.lowlevel.ParkingLot()
         self._large_again = -math.inf
@@ -60,7 +66,12 @@ class Trial:
     def passed(self, attachment: Attachment) -> None:
         """The line has proven itself."""
         self._lines.remove(attachment)
-        self._failures.pop(attachment.line.source, None)
+        source = attachment.line.source
+        self._failures.pop(source, None)
+        self._ours.pop(source, None)
+        self._ours[source] = None
+        if len(self._ours) > MAX_PLACES:
+            del self._ours[next(iter(self._ours))]
         self._changed.unpark_all()
 
     def failed(self, attachment: Attachment) -> None:
@@ -103,4 +114,6 @@ class Trial:
         return True
 
     def _standing(self, attachment: Attachment) -> int:
-        return self._failures[attachment.line.source]
+        """How often its source has failed; less than nothing, if it has proven itself once."""
+        source = attachment.line.source
+        return -1 if source in self._ours else self._failures[source]

@@ -44,6 +44,10 @@ class Message:
     attachment: bytes = b""
     descriptors: tuple[int, ...] = ()
 
+    def close_descriptors(self) -> None:
+        """Close what came with a message that should have brought nothing."""
+        _close(self.descriptors)
+
 
 def peer_credentials(sock: socket.socket) -> Credentials:
     """Ask the kernel who connected."""
@@ -86,6 +90,7 @@ class LocalChannel:
           MessageError: not a message.
           OSError: the socket failed.
         """
+        await trio.lowlevel.checkpoint()  # whoever sends without end must not stop the others
         while True:
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
@@ -96,14 +101,14 @@ class LocalChannel:
                 await trio.lowlevel.wait_readable(self._sock)
         descriptors = _received(ancillary)
         if not data:
+            _close(descriptors)
             return None
         try:
             if flags & socket.MSG_TRUNC:
                 raise MessageError(f"local message of more than {MAX_MESSAGE} bytes")
             return parse_message(data, descriptors)
         except MessageError:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
             raise
 
     async def wait_writable(self) -> None:
@@ -174,6 +179,11 @@ def _remove_stale(path: str) -> None:
         probe.close()
 
 
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
 def _rights(descriptor: int) -> tuple[int, int, array.array[int]]:
     return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor])
 
@@ -195,7 +205,7 @@ def parse_message(data: bytes, descriptors: tuple[int, ...]) -> Message:
     head, _, attachment = data.partition(b"\n")
     try:
         fields = json.loads(head)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MessageError("a local message that is not JSON") from None
     if not isinstance(fields, dict):
         raise MessageError("a local message that is not an object")

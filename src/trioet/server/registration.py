@@ -6,7 +6,6 @@ Comes back by itself when the router is restarted, with every id that is still a
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -94,7 +93,7 @@ class RouterRegistration:
         try:
             while (message := await channel.receive()) is not None:
                 self._take(message)
-        except (OSError, MessageError, ValueError, TypeError) as error:
+        except (OSError, MessageError, ValueError, TypeError, OverflowError) as error:
             log.warning("router at %s: %s", self.path, error)
         finally:
             channel.close()
@@ -119,16 +118,20 @@ class RouterRegistration:
 
     def _take(self, message: Message) -> None:
         fields = message.fields
-        if "arrival" in fields and message.descriptors:
+        if "arrival" in fields and len(message.descriptors) == 1:
             sock = socket.socket(fileno=message.descriptors[0])
-            self._deliver(str(fields["arrival"]).encode(), sock, message.attachment)
-        elif "replay_memory" in fields:
+            try:
+                client_id = str(fields["arrival"]).encode()
+            except ValueError:
+                sock.close()
+                raise
+            self._deliver(client_id, sock, message.attachment)
+            return
+        message.close_descriptors()
+        if "replay_memory" in fields:
             self._share(int(fields["replay_memory"]))
         elif "port" in fields:
             self.port = int(fields["port"])
             self._refused.update(str(name).encode() for name in fields.get("refused", ()))
             self._answered += 1
             self._answers.unpark_all()
-        else:
-            for descriptor in message.descriptors:
-                os.close(descriptor)

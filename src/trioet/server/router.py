@@ -17,6 +17,7 @@ import trio
 
 from trioet.errors import MessageError
 from trioet.server.door import Arrival, Door, Verdict, accept
+from trioet.server.grace import Grace
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ class Router:
         self._owners: dict[bytes, Registration] = {}
         self._keepers: list[Registration] = []
         self._callers: Counter[int] = Counter()
-        self._missed: dict[bytes, float] = {}
-        self._ended: dict[bytes, float] = {}
+        self._missed = Grace(GRACE_S)
+        self._ended = Grace(GRACE_S)
         self._grace_until = trio.current_time() + GRACE_S
 
     def __repr__(self) -> str:
@@ -82,8 +83,8 @@ class Router:
         if owner is None and client_id in self._ended:
             return Verdict.UNKNOWN
         if owner is None:
-            patience = max(self._grace_until, self._missed.get(client_id, 0.0))
-            return Verdict.LATER if trio.current_time() < patience else Verdict.UNKNOWN
+            expected = trio.current_time() < self._grace_until or client_id in self._missed
+            return Verdict.LATER if expected else Verdict.UNKNOWN
         sock, preface = arrival
         fields = {"arrival": client_id.decode("ascii")}
         if not owner.channel.send_nowait(fields, preface, sock.fileno()):
@@ -132,6 +133,7 @@ class Router:
             if message is None or not self.welcome(registration):
                 return
             while message is not None:
+                message.close_descriptors()
                 self.take(registration, message)
                 message = await channel.receive()
         except trio.TooSlowError:
@@ -171,21 +173,17 @@ class Router:
             if self._owners.get(name) is registration:
                 del self._owners[name]
                 registration.ids.discard(name)
-                self._remember_ended(name)
-        registration.channel.send_nowait(
-            {
-                "v": LOCAL_VERSION,
-                "port": self.port,
-                "refused": [name.decode("ascii") for name in refused],
-            }
-        )
+                # It does not come back: within the grace, its client need not wait to be told.
+                self._ended.remember(registration.user, name)
+        answer = {
+            "v": LOCAL_VERSION,
+            "port": self.port,
+            "refused": [name.decode("ascii") for name in refused],
+        }
+        if not registration.channel.send_nowait(answer):
+            # An answer that is lost would put all others out of step. It may come again.
+            raise MessageError("a keeper that does not read")
         self.door.registrations_changed()
-
-    def _remember_ended(self, client_id: bytes) -> None:
-        # Not one that may come back: within the grace, its client need not wait to be told.
-        now = trio.current_time()
-        self._ended = {name: until for name, until in self._ended.items() if until > now}
-        self._ended[client_id] = now + GRACE_S
 
     def _add(self, registration: Registration, client_id: bytes) -> bool:
         owner = self._owners.get(client_id)
@@ -196,8 +194,8 @@ class Router:
             return False
         self._owners[client_id] = registration
         registration.ids.add(client_id)
-        self._missed.pop(client_id, None)
-        self._ended.pop(client_id, None)
+        self._missed.forget(client_id)
+        self._ended.forget(client_id)
         return True
 
     def forget(self, registration: Registration) -> None:
@@ -205,11 +203,9 @@ class Router:
         if registration not in self._keepers:
             return
         self._keepers.remove(registration)
-        now = trio.current_time()
-        self._missed = {name: until for name, until in self._missed.items() if until > now}
         for client_id in registration.ids:
             del self._owners[client_id]
-            self._missed[client_id] = now + GRACE_S
+            self._missed.remember(registration.user, client_id)
         self._share_memory()
 
     def _share_memory(self) -> None:

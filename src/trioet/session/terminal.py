@@ -30,16 +30,21 @@ from trioet.session.shell import LAST_OUTPUT_S, Shell
 from trioet.session.terminfo import known_term
 from trioet.session.utmp import record_login
 from trioet.wire.messages import (
+    END_OF_INPUT,
+    LEFT,
     Exec,
     InitialPayload,
     InitialResponse,
     SessionOver,
     WindowSize,
+    check_forwarded,
     decode_initial_payload,
+    decode_session_over,
     decode_terminal_buffer,
     decode_terminal_info,
     encode_initial_response,
     encode_session_over,
+    encode_stderr,
     encode_terminal_buffer,
     refuse_forward,
 )
@@ -111,15 +116,19 @@ class TerminalSession:
             case PacketType.TERMINAL_INFO:
                 self._resize(decode_terminal_info(packet.payload))
             case PacketType.SESSION_OVER:
+                if decode_session_over(packet.payload).reason != LEFT:
+                    raise PacketError("a SESSION_OVER that no client sends")
                 self._left.set()
             case PacketType.STDIN_EOF:
+                if packet.payload != END_OF_INPUT:
+                    raise PacketError("a STDIN_EOF that no client sends")
                 self._input_ends = True
                 self._typed.set()
             case PacketType.PORT_FORWARD_DESTINATION_REQUEST:
                 answer = refuse_forward(packet.payload, b"this server forwards no ports")
                 self._linked.send(PacketType.PORT_FORWARD_DESTINATION_RESPONSE, answer)
             case PacketType.PORT_FORWARD_DESTINATION_RESPONSE | PacketType.PORT_FORWARD_DATA:
-                pass  # of a forward that we refused, or that is already gone (5.4)
+                check_forwarded(packet.payload)  # one that we refused, or that is gone (5.4)
             case _:
                 raise PacketError(f"packet type {packet.type} does not belong in a session")
 
@@ -254,7 +263,8 @@ class TerminalSession:
         return self._shell
 
     def _print(self, output: bytes, packet_type: int = PacketType.TERMINAL_BUFFER) -> None:
-        self._linked.send(packet_type, encode_terminal_buffer(output))
+        encode = encode_stderr if packet_type == PacketType.STDERR else encode_terminal_buffer
+        self._linked.send(packet_type, encode(output))
 
     async def _follow(self, shell: Shell) -> int:
         """Send output until the program has ended; return its status."""

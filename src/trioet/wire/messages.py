@@ -24,6 +24,16 @@ MAX_SIZE: Final = 10_000
 """Rows or columns of a terminal; more is nonsense that ET sends for a stdout that is no
 terminal (specification 4.2)."""
 
+STDERR_MARK: Final = b"E"
+END_OF_INPUT: Final = b"end of input"
+"""Payload of STDIN_EOF."""
+
+LEFT: Final = "left"
+"""Reason of a SESSION_OVER that a client sends: its user left for good."""
+
+TYPING_BEGINS: Final = b"\x0a"
+"""Tag of TerminalBuffer's only field. Those of a forward's messages are others (5.3)."""
+
 _M = TypeVar("_M", bound=Message)
 
 
@@ -177,10 +187,46 @@ def encode_terminal_buffer(data: bytes) -> bytes:
 def decode_terminal_buffer(payload: bytes) -> bytes:
     """Return the bytes typed, or printed.
 
+    The type of a packet travels unsealed: whoever changes it on its way must not make
+    another message pass for this one. So what has a field more or none is refused.
+
     Raises:
-      MessageError: not a TerminalBuffer.
+      MessageError: not a TerminalBuffer, or not only that.
     """
-    return _parse(ETerminal_pb2.TerminalBuffer(), payload).buffer
+    data: bytes = _parse(ETerminal_pb2.TerminalBuffer(), payload).buffer
+    if len(payload) != len(data) + 1 + _varint_size(len(data)):
+        raise MessageError(f"{len(payload)} bytes that are not only a TerminalBuffer")
+    return data
+
+
+def _varint_size(number: int) -> int:
+    return max(1, (number.bit_length() + 6) // 7)
+
+
+def encode_stderr(data: bytes) -> bytes:
+    """What a command on pipes says on stderr; can be taken for no other message."""
+    return STDERR_MARK + data
+
+
+def decode_stderr(payload: bytes) -> bytes:
+    """Return what was said on stderr.
+
+    Raises:
+      MessageError: something else was.
+    """
+    if not payload.startswith(STDERR_MARK):
+        raise MessageError("a STDERR without its mark")
+    return payload[len(STDERR_MARK) :]
+
+
+def check_forwarded(payload: bytes) -> None:
+    """Check that data or an answer of a forward is no typing with its type changed.
+
+    Raises:
+      MessageError: it may be.
+    """
+    if payload.startswith(TYPING_BEGINS):
+        raise MessageError("forwarded data that begins as typing does")
 
 
 def encode_terminal_info(size: WindowSize) -> bytes:
@@ -194,9 +240,11 @@ def decode_terminal_info(payload: bytes) -> WindowSize | None:
     """Return the size of the client's terminal; None when it is nonsense.
 
     Raises:
-      MessageError: not a TerminalInfo.
+      MessageError: not a TerminalInfo, or one without rows and columns.
     """
     message = _parse(ETerminal_pb2.TerminalInfo(), payload)
+    if not (message.HasField("row") and message.HasField("column")):
+        raise MessageError("a TerminalInfo without a size")
     if not (0 < message.row <= MAX_SIZE and 0 < message.column <= MAX_SIZE):
         return None
     pixels = [value if 0 <= value < 2**16 else 0 for value in (message.width, message.height)]
@@ -288,9 +336,11 @@ def decode_session_over(data: bytes) -> SessionOver:
     """Parse the last packet of a session.
 
     Raises:
-      MessageError: not a SessionOver.
+      MessageError: not a SessionOver, or one that says nothing.
     """
     message = _parse(trioet_pb2.SessionOver(), data)
+    if not message.ListFields():
+        raise MessageError("a SessionOver that does not say how")
     return SessionOver(
         message.status if message.HasField("status") else None,
         message.signal if message.HasField("signal") else None,
