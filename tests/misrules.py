@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 import pytest
 
-from trioet.errors import ForgedPacket, HandshakeError, PacketError, TooFarBehind
+from trioet.errors import ForgedPacket, PacketError
 from trioet.link import trial
 from trioet.link.attachment import Attachment
 from trioet.link.resumable import ResumableLink
-from trioet.wire.backed import BackedReader, BackedWriter
+from trioet.wire.backed import BackedReader
 from trioet.wire.handshake import Handshake, State
 from trioet.wire.packet import Packet, split_body
 
@@ -59,20 +59,6 @@ def count_before_opening() -> Iterator[None]:
         _patched(BackedReader, "open", count_and_open),
         _patched(BackedReader, "count", lambda reader: None),
     ):
-        yield
-
-
-@contextmanager
-def believe_any_lower_count() -> Iterator[None]:
-    """A line is served whose peer says to have less than was proven before."""
-
-    def check(writer: BackedWriter, count: int) -> None:
-        if count > writer.sent:
-            raise HandshakeError("too many")
-        if count + 1 < writer.oldest:
-            raise TooFarBehind("too few")
-
-    with _patched(BackedWriter, "check_received", check):
         yield
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trioet
 from trioet.bootstrap.invitation import MAX_LINE, MAX_NOISE, MAX_TEXT, Invitation
@@ -176,6 +176,7 @@ async def test_an_invitation_that_dribbles_has_a_deadline(clock: MockClock, tmp_
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await until(dribbling.exists)
+        await wait_all_tasks_blocked()
         clock.jump(INVITATION_DEADLINE_S)
     assert "within 300 s" in errors[0].what
     assert running.process.poll() is not None

@@ -165,7 +165,6 @@ NOTICED_WITH: Final = {
     journeys(USERS, NETWORK, STRANGER): (
         misrules.replace_before_proof,
         misrules.count_before_opening,
-        misrules.believe_any_lower_count,
         misrules.a_header_is_proof_of_receipt,
         misrules.three_on_trial,
         misrules.trial_without_end,

@@ -24,6 +24,9 @@ MAX_NOISE: Final = 1024 * 1024
 MAX_LINE: Final = 4096
 """Bytes in a line of JSON from the far side."""
 
+MAYBE_PASSKEY: Final = re.compile(rf"[0-9A-Za-z]{{{PASSKEY_LENGTH},}}")
+"""In a marker that somebody has mangled there may still be one."""
+
 MAX_TEXT: Final = 500
 """Characters of the far side's own error text that are shown."""
 
@@ -127,8 +130,9 @@ class InvitationReader:
         return StepFailed("terminal", what, INSTALL_HINT)
 
     def last_words(self) -> str:
-        """The end of what was printed, fit to be shown."""
-        return plain(bytes(self._output[-4 * MAX_TEXT :]))[-MAX_TEXT:]
+        """The end of what was printed, fit to be shown, without what may be a passkey."""
+        said = plain(bytes(self._output[-4 * MAX_TEXT :]))
+        return MAYBE_PASSKEY.sub("…", said)[-MAX_TEXT:]
 
     def _search(self) -> None:
         marker = MARKER.search(self._output, max(0, self._searched - MARKER_LENGTH))

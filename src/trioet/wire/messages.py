@@ -193,8 +193,9 @@ def decode_terminal_buffer(payload: bytes) -> bytes:
     Raises:
       MessageError: not a TerminalBuffer, or not only that.
     """
-    data: bytes = _parse(ETerminal_pb2.TerminalBuffer(), payload).buffer
-    if len(payload) != len(data) + 1 + _varint_size(len(data)):
+    message = _parse(ETerminal_pb2.TerminalBuffer(), payload)
+    data: bytes = message.buffer
+    if not message.HasField("buffer") or len(payload) != len(data) + 1 + _varint_size(len(data)):
         raise MessageError(f"{len(payload)} bytes that are not only a TerminalBuffer")
     return data
 
