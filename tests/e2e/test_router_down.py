@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from farside import FarSide
 from keepers import keepers_in
@@ -39,7 +40,7 @@ class House:
 
     async def offline(self) -> None:
         """Cut all connections; return when everybody is told."""
-        self.cutter.cut()
+        await cut(self.cutter)
         for person in self.people:
             await person.until(b"trioet: no reply from farside for ")
 
@@ -51,6 +52,18 @@ class House:
         for person in self.people:
             await person.type(b"exit\n")
             assert await person.end() == 0
+
+
+async def cut(cutter: Cutter) -> None:
+    """Cut all connections, between two steps of those that are just ending by themselves."""
+    await wait_all_tasks_blocked()
+    cutter.cut()
+
+
+async def relayed(cutter: Cutter, count: int) -> None:
+    """Wait until so many bytes more have gone either way."""
+    enough = cutter.bytes_relayed + count
+    await until(lambda: cutter.bytes_relayed > enough)
 
 
 @asynccontextmanager
@@ -81,7 +94,7 @@ async def test_keys_typed_while_the_router_is_down_arrive_in_every_session(
             await person.run(b"stty -echo")
             await person.type(b'read -r line; echo "got $line."\n')
         far_side.stop_router(how)
-        live.cutter.cut()
+        await cut(live.cutter)
         typed = [b"" for _ in live.people]
         for turn in range(100):
             for number, person in enumerate(live.people):
@@ -118,11 +131,10 @@ async def test_a_router_that_is_killed_again_and_again_loses_no_byte(far_side: F
             for _ in range(SESSIONS):
                 sessions.start_soon(there_and_back)
             for _ in range(KILLS):
-                enough = cutter.bytes_relayed + BULK // 2
-                await until(lambda enough=enough: cutter.bytes_relayed > enough)
+                await relayed(cutter, BULK // 2)
                 far_side.stop_router(signal.SIGKILL)
-                cutter.cut()
-                far_side.start_router(port)
+                await cut(cutter)
+                await trio.to_thread.run_sync(far_side.start_router, port)
                 routers.add(far_side.router_pid)
         nursery.cancel_scope.cancel()
     assert cutter.cuts == KILLS
@@ -139,7 +151,7 @@ async def test_sessions_that_came_before_and_after_a_restart_are_one_keepers(
         await until(lambda: "with 3 sessions" in far_side.keeper_log())
         done = await trio.to_thread.run_sync(lambda: far_side.run("--", "echo new"))
         assert done.stdout == b"new\n"
-        live.cutter.cut()
+        await cut(live.cutter)
         await live.check_all_live()
         assert len(keepers_in(far_side.runtime_dir)) == 1
         await live.leave()
@@ -176,7 +188,7 @@ async def test_what_takes_the_routers_port_meanwhile_is_not_believed(far_side: F
         (listener,) = await trio.open_tcp_listeners(live.port, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, another_program, [listener])
-            live.cutter.cut()
+            await cut(live.cutter)
             await until(lambda: next(answers, None) is None)
             nursery.cancel_scope.cancel()
         far_side.start_router(live.port)
@@ -192,6 +204,6 @@ async def test_a_new_router_does_not_displace_one_that_runs(far_side: FarSide) -
         )
         assert done.returncode == 255
         assert b"another trioet server listens at" in done.stderr
-        live.cutter.cut()
+        await cut(live.cutter)
         await live.check_all_live()
         await live.leave()

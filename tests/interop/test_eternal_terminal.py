@@ -287,7 +287,7 @@ async def test_strangers_who_know_the_id_of_a_real_et_displace_nothing(
         command = et_to_trioet(far_side, near)
         async with at_terminal(command, far_side.environment) as person:
             await see_prompt(person)
-            recorded = network.newest_recording()
+            recorded, before = network.newest_recording(), network.accepted
             hello = recorded[:28]
             for number in range(60):
                 forged = hello + sequence_header_frame(number % 5) + catchup_head([])
@@ -298,7 +298,7 @@ async def test_strangers_who_know_the_id_of_a_real_et_displace_nothing(
                 if number % 10 == 0:
                     asked = b"echo %d''%d" % (number, number)
                     assert await person.run(asked) == b"%d%d\r\n" % (number, number)
-            assert network.accepted == 1, "et had to connect again"
+            assert network.accepted == before, "et had to connect again"
             for cable in list(network.connections):
                 cable.cut(reset=True)
             assert await person.run(b"echo back") == b"back\r\n"
