@@ -35,9 +35,10 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Every test, on every Python found; then the coverage of wire/, once."""
+    """Every test, on every Python found, the long proofs on the first; then wire/'s coverage."""
     install(session, "test")
-    session.run("pytest", "-q", "-rs", *session.posargs)
+    others = [] if session.python == PYTHONS[0] or session.posargs else ["-m", "not proof"]
+    session.run("pytest", "-q", "-rs", *others, *session.posargs)
     if not session.posargs:
         session.notify("coverage")
 

@@ -7,7 +7,7 @@ import trio
 from proof.chaos import Chaos
 from proof.stage import open_stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 SEED = 50
 CUTS = 50

@@ -15,7 +15,7 @@ import pytest
 
 import trioet
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 PROJECT = Path(__file__).parents[2]
 SOURCE = Path(trioet.__file__).parents[1]

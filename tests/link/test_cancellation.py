@@ -34,6 +34,8 @@ from trioet.link.trial import LARGE
 from trioet.wire.handshake import connect_request_frame, sequence_header_frame
 from trioet.wire.messages import ConnectRequest
 
+pytestmark = pytest.mark.proof
+
 LINK = Path(trioet.link.__file__ or "").parent
 MOST_STEPS = 400
 PACKETS = 30

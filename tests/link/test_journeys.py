@@ -176,6 +176,7 @@ NOTICED_WITH: Final = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("misrule", "kind"),
     [(misrule, kind) for kind, several in NOTICED_WITH.items() for misrule in several],

@@ -1,0 +1,207 @@
+"""A keeper's registration with a router that comes, goes, is slow, or is a newer one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trioet.server.local import LocalChannel, bind_local
+from trioet.server.registration import IDS_PER_MESSAGE, MAX_PAUSE_S, RouterRegistration
+from waiting import until
+
+ID = b"1234567890123456"
+
+
+class Stage:
+    """A registration, and the router's end of it, which the test plays."""
+
+    def __init__(self, path: str, nursery: trio.Nursery) -> None:
+        self.path = path
+        self.nursery = nursery
+        self.arrived: list[tuple[bytes, bytes]] = []
+        self.shares: list[int] = []
+        self.registration = RouterRegistration(path, self._deliver, self.shares.append)
+        self.answers: list[bool] = []
+        self.open()
+
+    def _deliver(self, client_id: bytes, sock: socket.socket, preface: bytes) -> None:
+        sock.close()
+        self.arrived.append((client_id, preface))
+
+    def open(self) -> None:
+        self.listener = bind_local(self.path, 0o600)
+        self.listener.setblocking(False)
+
+    async def begin(self) -> None:
+        assert await self.registration.connect()
+        self.nursery.start_soon(self.registration.run)
+        await self.accept()
+
+    async def accept(self) -> None:
+        with trio.fail_after(2 * MAX_PAUSE_S):
+            await trio.lowlevel.wait_readable(self.listener)
+        self.router = LocalChannel(self.listener.accept()[0])
+
+    async def asked(self) -> dict[str, Any]:
+        with trio.fail_after(5):
+            message = await self.router.receive()
+        assert message is not None
+        return message.fields
+
+    def answer(self, **more: object) -> None:
+        self.router.send_nowait({"v": 1, "port": 2022, "refused": [], **more})
+
+    def register(self, client_id: bytes = ID) -> None:
+        """Begin to; what comes of it will be in ``answers``."""
+
+        async def register() -> None:
+            self.answers.append(await self.registration.register(client_id))
+
+        self.nursery.start_soon(register)
+
+    async def registered(self, client_id: bytes = ID) -> None:
+        self.register(client_id)
+        assert (await self.asked())["add"] == [client_id.decode()]
+        self.answer()
+        await until(lambda: self.answers)
+        assert self.answers.pop()
+
+    def close(self) -> None:
+        self.router.close()
+        self.listener.close()
+
+
+@pytest.fixture
+async def stage(runtime_dir: Path) -> AsyncIterator[Stage]:
+    async with trio.open_nursery() as nursery:
+        made = Stage(str(runtime_dir / "router.sock"), nursery)
+        await made.begin()
+        yield made
+        nursery.cancel_scope.cancel()
+    made.close()
+
+
+async def test_an_id_is_registered_when_the_router_says_so(stage: Stage) -> None:
+    stage.register()
+    assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+    await wait_all_tasks_blocked()
+    assert not stage.answers
+    stage.answer()
+    await until(lambda: stage.answers == [True])
+    assert stage.registration.port == 2022
+
+
+async def test_two_at_once_get_their_own_answers(stage: Stage) -> None:
+    for client_id in (b"first", b"other"):
+        stage.register(client_id)
+        await stage.asked()
+    stage.answer(refused=["first"])
+    await until(lambda: stage.answers == [False])
+    stage.answer()
+    await until(lambda: stage.answers == [False, True])
+
+
+async def test_the_answer_to_a_removal_is_nobody_elses(stage: Stage) -> None:
+    await stage.registered(b"other")
+    stage.registration.remove(b"other")
+    assert await stage.asked() == {"v": 1, "remove": ["other"]}
+    stage.register()
+    await stage.asked()
+    stage.answer()
+    await wait_all_tasks_blocked()
+    assert not stage.answers
+    stage.answer(refused=[ID.decode()])
+    await until(lambda: stage.answers == [False])
+
+
+async def test_every_id_that_is_alive_comes_back_to_a_router_that_was_restarted(
+    stage: Stage,
+) -> None:
+    """In messages small enough; an id that was removed meanwhile does not."""
+    names = [f"{number:016}" for number in range(2 * IDS_PER_MESSAGE + 2)]
+    for name in names:
+        await stage.registered(name.encode())
+    stage.close()
+    stage.registration.remove(names.pop().encode())
+    stage.registration.remove(names.pop(0).encode())
+    stage.open()
+    await stage.accept()
+    came: list[str] = []
+    while len(came) < len(names):
+        message = await stage.asked()
+        assert len(message["add"]) <= IDS_PER_MESSAGE
+        came += message["add"]
+        stage.answer()
+    assert came == names
+
+
+async def test_who_waits_for_a_router_that_goes_waits_no_longer(stage: Stage) -> None:
+    """The session is open all the same: the id is registered as soon as one is back."""
+    stage.register()
+    await stage.asked()
+    stage.close()
+    await until(lambda: stage.answers == [True])
+    stage.open()
+    await stage.accept()
+    assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_while_the_router_is_away_nobody_waits_for_it(stage: Stage) -> None:
+    stage.close()
+    await until(lambda: "away" in repr(stage.registration))
+    stage.register()
+    await until(lambda: stage.answers == [True])
+    stage.open()
+    await stage.accept()
+    assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_a_router_that_was_away_for_long_is_found_soon_after_its_return(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    await stage.registered()
+    stage.close()
+    await trio.sleep(3600)
+    stage.open()
+    begun = trio.current_time()
+    await stage.accept()
+    assert trio.current_time() - begun <= MAX_PAUSE_S
+    assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_what_a_newer_router_adds_is_passed_over(stage: Stage) -> None:
+    stage.router.send_nowait({"v": 2, "colour": "blue"})
+    stage.register()
+    await stage.asked()
+    stage.answer(v=2, colour="blue")
+    await until(lambda: stage.answers == [True])
+    stage.router.send_nowait({"v": 2, "replay_memory": 1000, "colour": "blue"})
+    await until(lambda: stage.shares == [1000])
+
+
+async def test_an_arrival_brings_its_connection_and_what_was_read(stage: Stage) -> None:
+    await stage.registered()
+    ours, theirs = socket.socketpair()
+    with ours:
+        fields = {"v": 2, "arrival": ID.decode(), "colour": "blue"}
+        assert stage.router.send_nowait(fields, b"preface\n\0", theirs.fileno())
+        theirs.close()
+        await until(lambda: stage.arrived == [(ID, b"preface\n\0")])
+        assert ours.recv(1) == b"", "it was handed over, not copied"
+
+
+async def test_cancelled_while_it_waits_the_id_stays_until_it_is_removed(stage: Stage) -> None:
+    with trio.CancelScope() as scope:
+        stage.nursery.start_soon(stage.asked)
+        scope.cancel()
+        await stage.registration.register(ID)
+    assert scope.cancelled_caught
+    assert "ids=1" in repr(stage.registration)
+    stage.registration.remove(ID)
+    assert "ids=0" in repr(stage.registration)
