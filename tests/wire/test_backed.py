@@ -155,3 +155,25 @@ def test_only_those_above_an_equal_share_wait_when_memory_is_short() -> None:
 
 def test_a_writer_says_where_it_stands() -> None:
     assert repr(writer(2)).startswith("<BackedWriter sent=2 acknowledged=0 oldest=1 kept=")
+
+
+def test_a_size_is_counted_from_the_newest_and_no_further_than_asked() -> None:
+    sender = writer(10)
+    one = len(sender.body(10))
+    assert sender.size_after(10, 1000) == 0
+    assert sender.size_after(7, 1000) == 3 * one
+    assert sender.size_after(0, 2 * one) == 3 * one
+    sender.forget(2)
+    with pytest.raises(TooFarBehind):
+        sender.size_after(0, 10**6)
+
+
+def test_of_what_is_acknowledged_no_more_is_kept_than_asked() -> None:
+    sender = writer(10)
+    sender.acknowledge(6)
+    cost = len(sender.body(1)) + PACKET_OVERHEAD
+    sender.forget_acknowledged(2 * cost)
+    assert sender.oldest == 5
+    sender.forget_acknowledged(0)
+    assert sender.oldest == 7
+    assert sender.kept_bytes == 4 * cost

@@ -159,3 +159,13 @@ DECODERS: list[Callable[[bytes], object]] = [
 def test_any_bytes_are_read_or_refused(decode: Callable[[bytes], object], data: bytes) -> None:
     with suppress(MessageError):
         decode(data)
+
+
+def test_a_size_without_rows_or_columns_is_none() -> None:
+    with pytest.raises(MessageError, match="without a size"):
+        m.decode_terminal_info(bytes.fromhex("1018"))
+
+
+@given(st.binary(max_size=50))
+def test_stderr_comes_back(data: bytes) -> None:
+    assert m.decode_stderr(m.encode_stderr(data)) == data
