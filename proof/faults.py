@@ -3,6 +3,9 @@
 Everything random comes from one seed. What a real network does to packets, a relay can
 only do to connections: a lost packet is a delay for TCP, and that is what it is here
 (`network.py` loses real ones).
+
+Bad weather is the network's, not a connection's: who comes back while it lasts comes back
+through it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -30,25 +34,52 @@ HELD_S: Final = 1.5
 
 REPLAY_S: Final = 5.0
 
+QUIET_S: Final = 3.0
+"""Where nothing moves for so long, the next fault comes all the same."""
+
+RATE_STEP_S: Final = 0.1
+"""A narrow network delivers in pieces of so many seconds."""
+
+SLACK: Final = 4 * CHUNK
+"""Bytes at least that may pass between the time for a fault and the fault."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What a network does to bytes, in both directions."""
+
+    lasts_s: tuple[float, float] = (0.0, 0.0)
+    vanish: bool = False
+    delay_s: float = 0.0
+    late: float = 0.0
+    """The share of chunks that come LATE_S later."""
+    rate: float = math.inf
+    """Bytes a second."""
+
+
+LATE_S: Final = 0.2
+CLEAR: Final = Weather()
+
 
 class Fault(Enum):
-    """What happens to connections; the value is how often, among all."""
+    """What happens to connections; how often, among all; and the weather, if it is that."""
 
     RESET = "RST to both ends", 20
     END = "FIN to both ends", 20
     MID_FRAME = "cut after so many more bytes, wherever in a frame that is", 20
     REORDER = "RST; of the next two connections the second arrives first", 12
     DUPLICATE = "an earlier connection's first bytes are said again on another", 10
-    BLACK_HOLE = "all bytes vanish, then RST", 5
     HALF_OPEN = "one direction dies, then RST", 5
-    DELAY = "up to 300 ms each way for a moment, then RST", 4
-    LOSS = "three in ten chunks come 200 ms late, then RST", 2
-    FAR_AWAY = "2 s of round trip for a moment, then RST", 1
-    NARROW = "64 kbit/s for a moment, then RST", 1
+    BLACK_HOLE = "all bytes vanish, then RST", 5, Weather((0.5, 3), vanish=True)
+    DELAY = "300 ms each way", 3, Weather((1, 3), delay_s=0.3)
+    LOSS = "three in ten chunks come 200 ms late", 2, Weather((2, 4), late=0.3)
+    FAR_AWAY = "2 s of round trip", 1, Weather((8, 12), delay_s=1.0)
+    NARROW = "64 kbit/s", 1, Weather((4, 8), rate=8000.0)
 
-    def __init__(self, text: str, weight: int) -> None:
+    def __init__(self, text: str, weight: int, weather: Weather = CLEAR) -> None:
         self.text = text
         self.weight = weight
+        self.weather = weather
 
 
 CUTS: Final = frozenset(Fault) - {Fault.DUPLICATE}
@@ -56,32 +87,37 @@ CUTS: Final = frozenset(Fault) - {Fault.DUPLICATE}
 
 
 class Way:
-    """One direction of a connection, and what is wrong with it."""
+    """One direction of a connection."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self.vanish = False
-        self.delay = 0.0
-        self.loss = 0.0
-        self.rate = math.inf
+    def __init__(self, rng: random.Random, weather: Weather) -> None:
+        self.weather = weather
         self.left = math.inf
         """Bytes until the connection is cut."""
         self._rng = rng
 
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Split bytes as the network delivers them; what is past :attr:`left` is not."""
+        while data:
+            size = int(min(len(data), max(1, self.weather.rate * RATE_STEP_S), self.left))
+            if size == 0:
+                return
+            self.left -= size
+            yield data[:size]
+            data = data[size:]
+
     async def hold(self, size: int, since: float) -> None:
         """Wait as long as ``size`` bytes that came at ``since`` are under way."""
-        until = since + self.delay
-        if self.loss and self._rng.random() < self.loss:
-            until += 0.2
-        await trio.sleep_until(max(until, trio.current_time() + size / self.rate))
+        until = since + self.weather.delay_s
+        if self._rng.random() < self.weather.late:
+            until += LATE_S
+        await trio.sleep_until(max(until, trio.current_time() + size / self.weather.rate))
 
 
 class Connection:
     """One relayed connection."""
 
-    def __init__(self, near: trio.SocketStream, rng: random.Random) -> None:
-        self.near = near
-        self.far: trio.SocketStream | None = None
-        self.up, self.down = Way(rng), Way(rng)
+    def __init__(self, rng: random.Random, weather: Weather) -> None:
+        self.up, self.down = Way(rng, weather), Way(rng, weather)
         self.recorded = b""
         self.scope = trio.CancelScope()
         self.reset = True
@@ -102,6 +138,14 @@ class FaultyNetwork:
         """Bytes relayed, both ways."""
         self.accepted = 0
         self.counts: Counter[Fault] = Counter()
+        self.through_weather: Counter[Fault] = Counter()
+        """Connections that began in bad weather."""
+        self.overtakings = 0
+        """Connections that arrived before an older one."""
+        self._storm: Fault | None = None
+        self._share_struck = 1.0
+        self._leash = math.inf
+        """What :attr:`moved` does not pass before the next fault, however fast the machine."""
         self._target = host, port
         self._rng = random.Random(seed)
         self._open: list[Connection] = []
@@ -138,21 +182,32 @@ class FaultyNetwork:
         """Do something random after about ``every()`` bytes, again and again, until ``enough()``.
 
         Each connection is struck with probability ``share``, but at least one is. Where
-        little moves, the next fault comes after three seconds all the same.
+        nothing moves, the next fault comes after QUIET_S all the same.
         """
-        faults = list(Fault)
         while not enough():
-            goal = self.moved + self._rng.uniform(0, 2 * every())
-            with trio.move_on_after(3):
-                while self.moved < goal or not self._open:
-                    await self._moved.park()
+            between = every()
+            goal = self.moved + self._rng.uniform(0, 2 * between)
+            self._leash = goal + max(SLACK, between)
+            self._moved.unpark_all()
+            await self._wait_until_moved(goal)
+            faults = [fault for fault in Fault if self._storm is None or fault.weather is CLEAR]
             (fault,) = self._rng.choices(faults, [fault.weight for fault in faults])
             struck = [known for known in self._open if self._rng.random() < share]
-            if not struck and self._open:
-                struck = [self._rng.choice(self._open)]
+            if share * len(self._open) < 1:
+                struck = self._open[-1:]
             if struck:
+                self._share_struck = len(struck) / len(self._open)
                 self._nursery.start_soon(self.strike, fault, struck)
                 await trio.sleep(0.02)
+        self._leash = math.inf
+        self._moved.unpark_all()
+
+    async def _wait_until_moved(self, goal: float) -> None:
+        with trio.move_on_after(QUIET_S) as patience:
+            while self.moved < goal or not self._open:
+                await self._moved.park()
+                if self._storm is not None:
+                    patience.deadline = trio.current_time() + QUIET_S
 
     async def strike(self, fault: Fault, struck: list[Connection]) -> None:
         """Let a fault happen; if it lasts a moment, return after that."""
@@ -160,42 +215,42 @@ class FaultyNetwork:
             if self._recordings:
                 await self._say_again(self._rng.choice(self._recordings))
             return
+        if fault.weather is not CLEAR:
+            await self._be_bad(fault, struck)
+            return
         for known in struck:
             known.fault = fault
-        ways = [way for known in struck for way in (known.up, known.down)]
         match fault:
             case Fault.MID_FRAME:
-                for way in ways:
-                    way.left = self._rng.randint(1, 3 * CHUNK)
+                for known in struck:
+                    for way in (known.up, known.down):
+                        way.left = self._rng.randint(1, 3 * CHUNK)
                 await trio.sleep(0.02)
             case Fault.REORDER:
                 self._hold_next = True
-            case Fault.BLACK_HOLE:
-                for way in ways:
-                    way.vanish = True
-                await trio.sleep(self._rng.uniform(0.5, 3))
             case Fault.HALF_OPEN:
                 for known in struck:
-                    self._rng.choice([known.up, known.down]).vanish = True
+                    way = self._rng.choice([known.up, known.down])
+                    way.weather = Fault.BLACK_HOLE.weather
                 await trio.sleep(self._rng.uniform(0.5, 3))
-            case Fault.DELAY:
-                for way in ways:
-                    way.delay = self._rng.uniform(0.01, 0.3)
-                await trio.sleep(1)
-            case Fault.LOSS:
-                for way in ways:
-                    way.loss = 0.3
-                await trio.sleep(2)
-            case Fault.FAR_AWAY:
-                for way in ways:
-                    way.delay = 1.0
-                await trio.sleep(5)
-            case Fault.NARROW:
-                for way in ways:
-                    way.rate = 8000.0
-                await trio.sleep(3)
         for known in struck:
             known.cut(reset=fault is not Fault.END)
+
+    async def _be_bad(self, fault: Fault, struck: list[Connection]) -> None:
+        """Bad weather for those struck, and for as many of those who come."""
+        self._storm = fault
+        for known in struck:
+            known.fault = fault
+            known.up.weather = known.down.weather = fault.weather
+            # In a black hole nobody is told; else they have to come back while it lasts.
+            if not fault.weather.vanish:
+                known.cut(reset=True)
+        await trio.sleep(self._rng.uniform(*fault.weather.lasts_s))
+        self._storm = None
+        for known in self._open:
+            if known.up.weather is fault.weather:
+                known.fault = fault
+                known.cut(reset=True)
 
     # Relaying
 
@@ -206,6 +261,7 @@ class FaultyNetwork:
             self._elder = trio.Event()
             with trio.move_on_after(HELD_S):
                 await self._elder.wait()
+                self.overtakings += 1
                 await trio.sleep(0.05)
         elif self._elder is not None:
             self._elder.set()
@@ -219,7 +275,7 @@ class FaultyNetwork:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             return
         self.accepted += 1
-        connection = Connection(near, self._rng)
+        connection = Connection(self._rng, self._weather_for_newcomer())
         self._open.append(connection)
         try:
             with connection.scope:
@@ -236,6 +292,12 @@ class FaultyNetwork:
                     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 stream.socket.close()
             self._moved.unpark_all()
+
+    def _weather_for_newcomer(self) -> Weather:
+        if self._storm is None or self._rng.random() >= self._share_struck:
+            return CLEAR
+        self.through_weather[self._storm] += 1
+        return self._storm.weather
 
     async def _carry(
         self,
@@ -265,14 +327,15 @@ class FaultyNetwork:
     ) -> None:
         try:
             async for since, data in receive:
-                await way.hold(len(data), since)
-                if way.vanish:
-                    continue
-                part = data if way.left >= len(data) else data[: int(way.left)]
-                way.left -= len(data)
-                await sink.send_all(part)
-                self.moved += len(part)
-                self._moved.unpark_all()
+                for piece in way.pieces(data):
+                    await way.hold(len(piece), since)
+                    while self.moved >= self._leash:
+                        await self._moved.park()
+                    if way.weather.vanish:
+                        continue
+                    await sink.send_all(piece)
+                    self.moved += len(piece)
+                    self._moved.unpark_all()
                 if way.left <= 0:
                     connection.cut(reset=True)
             await sink.send_eof()
