@@ -21,11 +21,14 @@ import trio
 from proof.faults import FaultyNetwork
 from proof.network import FAR_ADDRESS, KernelNetwork, inside, namespaces, why_not
 from proof.session import Session
-from proof.stage import Stage, open_stage
+from proof.stage import Stage, be_ended_by_sigterm, open_stage
 
 MIB: Final = 1024 * 1024
 SHARE: Final = 0.2
 """Of all connections that a fault strikes, where there are many."""
+
+LOST_STRIKES: Final = 2.0
+"""Faults for each cut: some cut nothing, or what another has just cut."""
 
 EXIT_NO_NAMESPACES: Final = 77
 
@@ -44,6 +47,11 @@ class Report:
     sessions: int
     cuts: int
     faults: dict[str, int]
+    through_weather: dict[str, int]
+    """Connections that began in bad weather, by its kind."""
+    overtakings: int
+    cuts_by_quarter: list[int]
+    """In the first, second, third and last quarter of all bytes relayed."""
     bytes: int
     relayed: int
     seconds: float
@@ -55,7 +63,10 @@ class Report:
             f"  bytes both ways   {self.bytes}",
             f"  bytes relayed     {self.relayed}",
             f"  connections cut   {self.cuts}",
-            *(f"    {name:<15} {count}" for name, count in self.faults.items()),
+            *(f"    {name:<15} {count}" for name, count in sorted(self.faults.items())),
+            f"  in each quarter   {', '.join(map(str, self.cuts_by_quarter))}",
+            f"  began in weather  {self.through_weather or 'none'}",
+            f"  overtook an older {self.overtakings}",
         ]
         verdict = "0 bytes lost, doubled or out of order"
         lines += [f"  {failure}" for failure in self.failures] or [f"  {verdict}"]
@@ -82,6 +93,7 @@ class Chaos:
         self._cuts = cuts
         self._seed = seed
         self._size = size
+        self._share = max(SHARE, 1 / sessions)
         each = size // (2 * sessions)
         self.sessions = [Session(stage, seed + number, each) for number in range(sessions)]
         self.relay = FaultyNetwork("127.0.0.1", stage.port, seed)
@@ -108,7 +120,7 @@ class Chaos:
                     await session.ready.wait()
                 gate.set()
                 nursery.start_soon(self._watch, nursery.cancel_scope)
-                nursery.start_soon(self.network.fail, self._every, self._enough, SHARE)
+                nursery.start_soon(self.network.fail, self._every, self._enough, self._share)
             nursery.cancel_scope.cancel()
         failures = [
             f"session {number}: {session.outcome}"
@@ -122,6 +134,11 @@ class Chaos:
             sessions=len(self.sessions),
             cuts=self.network.cuts,
             faults={fault.name.lower(): count for fault, count in self.network.counts.items()},
+            through_weather={
+                fault.name.lower(): count for fault, count in self.relay.through_weather.items()
+            },
+            overtakings=self.relay.overtakings,
+            cuts_by_quarter=quarters(self.network.cut_at, self.network.moved),
             bytes=sum(session.moved + session.size for session in self.sessions),
             relayed=self.network.moved,
             seconds=time.monotonic() - begun,
@@ -132,10 +149,10 @@ class Chaos:
         return 2 * sum(session.moved for session in self.sessions)
 
     def _every(self) -> float:
-        """Bytes to the next fault, so that most of the data is there for all of them."""
+        """Bytes to the next fault, so that the cuts are spread over all of the data."""
         left = self._size - self._moved()
-        strikes = max(1.0, self._cuts - self.network.cuts) / max(1.0, SHARE * len(self.sessions))
-        return max(0.0, left / strikes / 6)
+        strikes = max(1.0, self._cuts - self.network.cuts) / (self._share * len(self.sessions))
+        return max(0.0, left / strikes / LOST_STRIKES)
 
     def _enough(self) -> bool:
         return self.network.cuts >= self._cuts
@@ -154,6 +171,14 @@ class Chaos:
             await trio.sleep(STUCK_S)
 
 
+def quarters(positions: list[int], total: int) -> list[int]:
+    """How many of the positions lie in each quarter of ``total``."""
+    counts = [0, 0, 0, 0]
+    for position in positions:
+        counts[min(3, 4 * position // max(1, total))] += 1
+    return counts
+
+
 def main() -> int:
     """Run chaos; 0 if every byte arrived once and in order, 1 if not, 77 if it cannot be."""
     parser = argparse.ArgumentParser(prog="python -m proof.chaos", description=__doc__)
@@ -169,6 +194,7 @@ def main() -> int:
     )
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
+    be_ended_by_sigterm()
     print(f"seed {options.seed}", flush=True)
     with ExitStack() as stack:
         spaces = None

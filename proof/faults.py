@@ -140,6 +140,8 @@ class FaultyNetwork:
         self.counts: Counter[Fault] = Counter()
         self.through_weather: Counter[Fault] = Counter()
         """Connections that began in bad weather."""
+        self.cut_at: list[int] = []
+        """What :attr:`moved` was at each cut."""
         self.overtakings = 0
         """Connections that arrived before an older one."""
         self._storm: Fault | None = None
@@ -193,8 +195,8 @@ class FaultyNetwork:
             faults = [fault for fault in Fault if self._storm is None or fault.weather is CLEAR]
             (fault,) = self._rng.choices(faults, [fault.weight for fault in faults])
             struck = [known for known in self._open if self._rng.random() < share]
-            if share * len(self._open) < 1:
-                struck = self._open[-1:]
+            if not struck and self._open:
+                struck = [self._rng.choice(self._open)]
             if struck:
                 self._share_struck = len(struck) / len(self._open)
                 self._nursery.start_soon(self.strike, fault, struck)
@@ -286,6 +288,7 @@ class FaultyNetwork:
             self._open.remove(connection)
             if connection.fault is not None:
                 self.counts[connection.fault] += 1
+                self.cut_at.append(self.moved)
             self._remember(connection.recorded)
             for stream in (near, far):
                 if connection.reset:

@@ -47,6 +47,8 @@ class KernelNetwork:
 
     def __init__(self, near: str, far: str, seed: int, moved: Callable[[], int]) -> None:
         self.counts: Counter[Fault] = Counter()
+        self.cut_at: list[int] = []
+        """What :attr:`moved` was at each fault."""
         self.faults = [fault for fault in Fault if _there_is(near, fault.qdisc)]
         self._near, self._far = near, far
         self._rng = random.Random(seed)
@@ -83,6 +85,7 @@ class KernelNetwork:
                     await trio.sleep(0.01)
             (fault,) = self._rng.choices(self.faults, weights)
             self.counts[fault] += 1
+            self.cut_at.append(self.moved)
             await self.strike(fault)
 
     async def strike(self, fault: Fault) -> None:

@@ -21,7 +21,7 @@ import trio
 
 from proof.faults import FaultyNetwork
 from proof.session import Session
-from proof.stage import Figures, Stage, figures, open_stage
+from proof.stage import Figures, Stage, be_ended_by_sigterm, figures, open_stage
 
 RATE: Final = 16_000
 """Bytes a second of each session, each way: a person who watches a busy log."""
@@ -172,6 +172,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", type=Path, help="write the samples there as well")
     options = parser.parse_args()
+    be_ended_by_sigterm()
     print(f"seed {options.seed}", flush=True)
     begun = time.monotonic()
     with open_stage() as stage:
@@ -194,8 +195,19 @@ def main() -> int:
         )
     )
     if options.json:
-        figures_of = [dataclasses.asdict(sample) for sample in soak.samples]
-        options.json.write_text(json.dumps({"seed": options.seed, "samples": figures_of}))
+        came_to = {
+            "seed": options.seed,
+            "minutes": options.minutes,
+            "sessions": options.sessions,
+            "cuts": soak.network.cuts,
+            "faults": {fault.name.lower(): n for fault, n in soak.network.counts.items()},
+            "restarts": restarts,
+            "bytes": moved,
+            "failures": failures,
+            "table": [dataclasses.asdict(row) for row in table],
+            "samples": [dataclasses.asdict(sample) for sample in soak.samples],
+        }
+        options.json.write_text(json.dumps(came_to))
     return 1 if failures or not all(row.flat for row in table) else 0
 
 

@@ -95,6 +95,9 @@ class Stage:
         """What is said on the connections that come next, one after the other."""
         self.let_go = 0
         """Connections with a stranger that the client has closed."""
+        self.at_home = trio.Event()
+        """The session's own server answers; until then it lets callers wait."""
+        self.at_home.set()
         self._listener = listener
         self._keys = keys
         self._screen = screen
@@ -109,7 +112,11 @@ class Stage:
                 if self.lies:
                     nursery.start_soon(self._lie, sock, self.lies.pop(0))
                 else:
-                    nursery.start_soon(self.host.serve, sock)
+                    nursery.start_soon(self._answer, sock)
+
+    async def _answer(self, sock: socket.socket) -> None:
+        await self.at_home.wait()
+        await self.host.serve(sock)
 
     async def _lie(self, sock: socket.socket, lie: bytes) -> None:
         with suppress(trio.BrokenResourceError):
@@ -321,11 +328,13 @@ async def test_nonsense_in_the_servers_place_costs_its_socket(
     say, why = LIES[name]
     link = session.client.link
     received, proven = link.received, link.lines_proven
+    session.at_home = trio.Event()
     with holding_little():
         session.lies.append(say(link.sent))
         session.lose_line()
         await until(lambda: session.let_go)
     assert (link.received, link.lines_proven) == (received, proven)
+    session.at_home.set()
     await session.check_echo(b"still here")
     check_told_once(session, caplog, why)
 

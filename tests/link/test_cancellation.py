@@ -25,7 +25,7 @@ from trioet.link import dial as dial_module
 from trioet.link.dial import dial
 from trioet.link.line import Line, SocketLine
 from trioet.link.liveness import Liveness
-from trioet.link.reconnect import Reconnector
+from trioet.link.reconnect import CannotConnect, Reconnector
 from trioet.link.trial import LARGE
 from trioet.wire.handshake import connect_request_frame, sequence_header_frame
 from trioet.wire.messages import ConnectRequest
@@ -33,7 +33,6 @@ from trioet.wire.messages import ConnectRequest
 PACKETS = 30
 NOT_CANCELLED = {
     "line.py:checkpoint": "returns at once, and only in a flood",
-    "dial.py:aclose": "shielded: it closes what is open already",
 }
 
 pytestmark = pytest.mark.proof
@@ -219,6 +218,39 @@ def test_a_reconnector_can_be_cancelled_at_any_time() -> None:
             nursery.cancel_scope.cancel()
 
     assert sweep.every_step(life) > 5
+
+
+def test_a_reconnector_that_gives_up_can_be_cancelled() -> None:
+    """While another of its attempts still hangs."""
+
+    async def life(victim: Victim) -> None:
+        async with trio.open_nursery() as nursery:
+            pair = Pair(nursery)
+            dials = 0
+
+            async def reach() -> Line:
+                nonlocal dials
+                dials += 1
+                if dials == 1:
+                    await trio.sleep_forever()
+                raise ConnectionRefusedError(111, "Connection refused")
+
+            async def give_up() -> None:
+                try:
+                    await Reconnector(pair.client, ID, reach, jitter=random.Random(1)).run()
+                except* CannotConnect:
+                    pass
+
+            nursery.start_soon(victim.run, give_up)
+            await settle()
+            for _ in range(3):
+                jump(1)
+                await settle()
+            assert victim.done
+            assert victim.cancelled or dials == 2
+            nursery.cancel_scope.cancel()
+
+    assert sweep.every_step(life) > 3
 
 
 def test_dialling_can_be_cancelled() -> None:
