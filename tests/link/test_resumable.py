@@ -210,9 +210,10 @@ async def test_at_most_two_lines_are_on_trial(pair: Pair) -> None:
 
 
 async def test_the_older_line_goes_when_the_newer_has_proven_itself(pair: Pair) -> None:
-    pair.connect()
+    older = pair.connect()
     pair.client.send_keepalive()
     await wait_all_tasks_blocked()
+    older.stall()  # what it brought first would prove nothing when the newer brings it again
     pair.connect()
     await wait_all_tasks_blocked()
 
