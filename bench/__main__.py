@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from bench import bulk, connect, echo, idle, interrupt, memory, outage, processes
+from bench import bulk, connect, echo, idle, interrupt, memory, outage, processes, tunnels
 from bench.peers import PEERS
 from bench.place import enter_quiet_home
 from bench.rows import FULL, QUICK, Row
@@ -34,6 +34,7 @@ def main() -> int:
         return 1
     enter_quiet_home()
     processes.adopt_orphans()
+    tunnels.allow_many_files()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -54,7 +55,7 @@ def main() -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    rows, peers = [row.name for row in ROWS], [peer.name for peer in PEERS]
+    rows, peers = [row.name for row in (*ROWS, *tunnels.rows())], [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", type=_some_of(rows), default=[], metavar="ROW,…", help=f"of {', '.join(rows)}"
@@ -63,13 +64,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--peers", type=_some_of(peers), default=[], metavar="PEER,…", help=f"of {', '.join(peers)}"
     )
     parser.add_argument("--runs", type=int, metavar="N", help="rounds of every row")
+    parser.add_argument(
+        "--stream-mb", type=int, metavar="MB", help="what tunnels carry at a time, instead of 500"
+    )
     parser.add_argument("--quick", action="store_true", help="only see whether everything works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     return parser
 
 
 def _run(options: argparse.Namespace) -> tuple[dict[str, str], list[Results], list[str]]:
-    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    streamed = options.stream_mb and options.stream_mb * 1_000_000
+    rows = [
+        row
+        for row in (*ROWS, *tunnels.rows(streamed))
+        if not options.only or row.name in options.only
+    ]
     begun = time.monotonic()
     with ExitStack() as stack:
         peers, left_out = start_peers(options.peers, stack)

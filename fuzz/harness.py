@@ -28,11 +28,11 @@ except ImportError:
 from trioet.errors import PeerError
 
 
-def instrumented() -> AbstractContextManager[None]:
-    """Within it, what is imported of trioet tells the fuzzer where it has been."""
+def instrumented(*besides: str) -> AbstractContextManager[None]:
+    """Within it, what is imported of trioet, and ``besides``, tells the fuzzer where it was."""
     if atheris is None:
         return nullcontext()
-    instrumenting: AbstractContextManager[None] = atheris.instrument_imports(include=["trioet"])
+    instrumenting: AbstractContextManager[None] = atheris.instrument_imports(include=["trioet", *besides])
     return instrumenting
 
 

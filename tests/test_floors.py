@@ -27,8 +27,8 @@ KEPT_TO = {
     "asyncssh": "bootstrap/asyncssh_",
     "trio_asyncio": "bootstrap/asyncio_border.py",
     "asyncio": "bootstrap/async",
-    "google": "wire/messages.py",
-    "trioet.wire.pb": "wire/messages.py",
+    "google": "wire/protobuf.py",
+    "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
     "nacl": "wire/sealing.py",
 }
 

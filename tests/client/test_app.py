@@ -59,9 +59,13 @@ async def test_two_lines_at_once_never_mix_what_they_bring(terminal: Terminal) -
         wish = Wish(client_id=ID, passkey=KEY, host="there", dial=nobody, environment={})
         client = Client(wish, console, lambda data: None)
         welcome = InitialResponse(b"", (), "")
-        client.packet_arrived(Packet(PacketType.INITIAL_RESPONSE, encode_initial_response(welcome)))
         sent = [bytes([65 + number]) * 100_000 for number in range(6)]
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            await wait_all_tasks_blocked()
+            client.packet_arrived(
+                Packet(PacketType.INITIAL_RESPONSE, encode_initial_response(welcome))
+            )
             cancelled = trio.CancelScope()
             client.packet_arrived(output(sent[0]))
             nursery.start_soon(_ready, client, cancelled)
@@ -75,6 +79,7 @@ async def test_two_lines_at_once_never_mix_what_they_bring(terminal: Terminal) -
             while len(seen) < sum(map(len, sent)):
                 await wait_all_tasks_blocked()
                 seen += terminal.read()
+            nursery.cancel_scope.cancel()
         assert seen == b"".join(sent)
 
 

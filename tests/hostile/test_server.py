@@ -634,7 +634,6 @@ async def test_a_wrong_first_packet_costs_its_socket_and_the_session_may_begin(
     "payload",
     [
         InitialPayload(jumphost=True, features=FEATURES),
-        InitialPayload(wants_reverse_tunnels=True, features=FEATURES),
     ],
 )
 async def test_what_is_not_offered_is_refused_in_words(

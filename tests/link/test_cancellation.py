@@ -20,7 +20,7 @@ import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.link import attachment, line, liveness, reconnect, resumable, trial
+from trioet.link import attachment, line, liveness, pace, reconnect, resumable, trial
 from trioet.link import dial as dial_module
 from trioet.link.dial import dial
 from trioet.link.line import Line, SocketLine
@@ -37,7 +37,7 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-MODULES = (attachment, dial_module, line, liveness, reconnect, resumable, trial)
+MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, trial)
 sweep = Sweep(*MODULES)
 
 
@@ -134,7 +134,7 @@ def test_who_waits_for_a_large_catchup_can_be_cancelled() -> None:
     assert sweep.every_step(life) > 3
 
 
-@pytest.mark.parametrize("wait", ["wait_room", "wait_delivered"])
+@pytest.mark.parametrize("wait", ["wait_room", "wait_bulk_room", "wait_delivered"])
 def test_waiting_can_be_cancelled(wait: str) -> None:
     async def life(victim: Victim) -> None:
         async with trio.open_nursery() as nursery:
@@ -243,11 +243,11 @@ def test_a_reconnector_that_gives_up_can_be_cancelled() -> None:
 
             nursery.start_soon(victim.run, give_up)
             await settle()
-            for _ in range(3):
+            for _ in range(5):
                 jump(1)
                 await settle()
             assert victim.done
-            assert victim.cancelled or dials == 2
+            assert victim.cancelled or dials > 2
             nursery.cancel_scope.cancel()
 
     assert sweep.every_step(life) > 3

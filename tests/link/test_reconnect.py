@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -15,6 +16,8 @@ from trioet.link.line import Line
 from trioet.link.reconnect import (
     DENIED_S,
     DIAL_DEADLINE_S,
+    FIRST_PATIENCE_S,
+    FIRST_REFUSED_S,
     PAUSE_ALONE_S,
     PAUSE_AT_KEYBOARD_S,
     CannotConnect,
@@ -50,6 +53,21 @@ class Network:
 
     async def refuse(self) -> Line:
         raise ConnectionRefusedError(111, "Connection refused")
+
+    async def unknown_name(self) -> Line:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def close(self) -> Line:
+        """As a router that cannot deliver yet."""
+        cable = Cable()
+        cable.server.shutdown()
+        return cable.client
+
+    async def reset(self) -> Line:
+        """As a router that is just killed."""
+        cable = Cable()
+        cable.cut()
+        return cable.client
 
     async def swallow(self) -> Line:
         await trio.sleep_forever()
@@ -308,13 +326,69 @@ async def test_another_version_is_told_at_once(network: Network, autojump_clock:
     assert str(network.error) == "no"
 
 
-async def test_the_first_connection_fails_at_once(
-    network: Network, autojump_clock: MockClock
+@pytest.mark.parametrize(
+    ("how", "lasts_s"),
+    [
+        (Network.close, 0.8 * FIRST_PATIENCE_S),
+        (Network.reset, 0.8 * FIRST_PATIENCE_S),
+        (Network.swallow, 0.8 * FIRST_PATIENCE_S),
+        (Network.refuse, 0.8 * FIRST_REFUSED_S),
+    ],
+)
+async def test_the_first_connection_outlasts_a_router_that_restarts(
+    network: Network,
+    how: Callable[[Network], Awaitable[Line]],
+    lasts_s: float,
+    autojump_clock: MockClock,
 ) -> None:
-    network.dial_now = network.refuse
+    network.dial_now = lambda: how(network)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(lasts_s)
+    network.dial_now = network.reach
+    await trio.sleep(2 * PAUSE_AT_KEYBOARD_S)
+    assert network.error is None
+    assert network.pair.client.attached
+
+
+@pytest.mark.parametrize(
+    ("how", "lasts_s", "told"),
+    [
+        (Network.close, FIRST_PATIENCE_S, "the peer closed the connection"),
+        (Network.swallow, FIRST_PATIENCE_S, "connection timed out"),
+        (Network.refuse, FIRST_REFUSED_S, "connection refused"),
+    ],
+)
+async def test_what_lasts_is_told_before_the_user_gives_up(
+    network: Network,
+    how: Callable[[Network], Awaitable[Line]],
+    lasts_s: float,
+    told: str,
+    autojump_clock: MockClock,
+) -> None:
+    network.dial_now = lambda: how(network)
     await network.run()
     assert isinstance(network.error, CannotConnect)
-    assert str(network.error) == "connection refused"
+    assert str(network.error) == told
+    assert lasts_s <= trio.current_time() <= lasts_s + 1.25 * PAUSE_AT_KEYBOARD_S
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (Network.unknown_name, "name or service not known"),
+        (lambda network: network.say(b"HTTP/1.1 302 Found\r\n\r\n")(), "message of"),
+    ],
+)
+async def test_what_does_not_pass_is_told_at_once(
+    network: Network,
+    how: Callable[[Network], Awaitable[Line]],
+    told: str,
+    autojump_clock: MockClock,
+) -> None:
+    network.dial_now = lambda: how(network)
+    await network.run()
+    assert isinstance(network.error, CannotConnect)
+    assert told in str(network.error)
     assert len(network.asked) == 1
 
 

@@ -20,7 +20,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from callers import ECHO, Caller, ask, invitation, refusal
 from trioet import __version__
 from trioet.server import keeper as keeper_module
-from trioet.server.keeper import LINGER_S, MAX_REQUEST, REQUEST_DEADLINE_S, Keeper
+from trioet.server.keeper import (
+    LINGER_S,
+    MAX_REQUEST,
+    MAX_REQUESTS,
+    REQUEST_DEADLINE_S,
+    Keeper,
+)
 from trioet.server.local import bind_local, connect_local
 from trioet.server.router import Router
 from trioet.session.terminal import TerminalSession
@@ -184,6 +190,25 @@ async def test_a_request_that_does_not_end_is_dropped_in_time(host: Host, clock:
     assert "sessions=0" in repr(host.keeper)
 
 
+async def test_so_many_requests_are_served_at_once_and_others_wait_their_turn(host: Host) -> None:
+    before = descriptors()
+    idle = [await trio.open_unix_socket(host.path) for _ in range(MAX_REQUESTS + 4)]
+    await until(lambda: descriptors() >= before + len(idle) + MAX_REQUESTS)
+    answers: list[dict[str, str]] = []
+
+    async def request() -> None:
+        answers.append(refusal(await ask(host.path, b"")))
+
+    host.nursery.start_soon(request)
+    await wait_all_tasks_blocked(0.01)
+    assert descriptors() == before + len(idle) + 1 + MAX_REQUESTS
+    assert not answers
+    for stream in idle:
+        await stream.aclose()
+    await until(lambda: answers)
+    await until(lambda: descriptors() == before)
+
+
 async def test_who_goes_before_the_answer_harms_nobody(host: Host) -> None:
     """He may have been ssh, cut: his session waits for a client in vain, and ends."""
     stream = await trio.open_unix_socket(host.path)
@@ -199,6 +224,29 @@ async def test_an_id_is_given_once(host: Host) -> None:
     assert "exists already" in (await host.refuse(caller))["what"]
     caller.cut()
     await caller.echoes(b" and still mine")
+
+
+async def test_of_two_requests_at_once_for_an_id_one_is_refused(host: Host) -> None:
+    host.start_router()
+    caller = Caller(host.nursery)
+    answers: list[bytes] = []
+
+    async def request() -> None:
+        answers.append(await ask(host.path, caller.request(ports=host.ports)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(request)
+        nursery.start_soon(request)
+    assert sorted(answer.partition(b":")[0] for answer in answers) == [b"TRIOET", b"TRIOET-ERROR"]
+    assert "sessions=1" in repr(host.keeper)
+
+
+async def test_requests_at_once_find_the_router_once(host: Host) -> None:
+    router = host.start_router()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(host.open)
+    assert "keepers=1 ids=3" in repr(router)
 
 
 async def test_it_has_so_many_sessions_and_no_more(

@@ -12,7 +12,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioet.server.local import LocalChannel, bind_local
-from trioet.server.registration import IDS_PER_MESSAGE, MAX_PAUSE_S, RouterRegistration
+from trioet.server.registration import (
+    IDS_PER_MESSAGE,
+    MAX_PAUSE_S,
+    OFFER_AGAIN_S,
+    RouterRegistration,
+)
+from trioet.server.router import GRACE_S
 from waiting import until
 
 ID = b"1234567890123456"
@@ -150,6 +156,75 @@ async def test_who_waits_for_a_router_that_goes_waits_no_longer(stage: Stage) ->
     stage.open()
     await stage.accept()
     assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_who_waits_for_a_router_that_is_back_at_once_waits_no_longer(stage: Stage) -> None:
+    """The new connection's answers are none to what was asked on the old one."""
+    for client_id in (b"first", b"other"):
+        await stage.registered(client_id)
+    stage.register()
+    await stage.asked()
+    stage.router.close()
+    await stage.accept()
+    assert len((await stage.asked())["add"]) == 3
+    stage.answer()
+    await until(lambda: stage.answers == [True])
+
+
+class Returned:
+    """A registration that is back, and finds that somebody has taken its id."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    async def begin(self) -> None:
+        await self.stage.registered()
+        self.stage.close()
+        self.stage.open()
+        await self.stage.accept()
+        await self.offered()
+        self.stage.answer(refused=[ID.decode()])
+
+    async def offered(self) -> None:
+        assert await self.stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+    async def nothing_is_offered(self) -> None:
+        await trio.sleep(3 * OFFER_AGAIN_S)
+        self.stage.register(b"other")
+        assert await self.stage.asked() == {"v": 1, "add": ["other"]}
+
+
+@pytest.fixture
+async def returned(stage: Stage) -> Returned:
+    made = Returned(stage)
+    await made.begin()
+    return made
+
+
+async def test_an_id_that_was_taken_meanwhile_is_offered_until_it_is_ours(
+    returned: Returned, autojump_clock: MockClock
+) -> None:
+    for refused in ([ID.decode()], [ID.decode()], []):
+        await trio.sleep(OFFER_AGAIN_S)
+        await returned.offered()
+        returned.stage.answer(refused=refused)
+    await returned.nothing_is_offered()
+    assert OFFER_AGAIN_S <= GRACE_S / 2
+
+
+async def test_an_id_that_is_said_to_be_free_again_is_offered_at_once(returned: Returned) -> None:
+    returned.stage.router.send_nowait({"v": 1, "free": 1})
+    await returned.offered()
+
+
+async def test_an_id_whose_session_ended_is_offered_no_more(
+    returned: Returned, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(OFFER_AGAIN_S / 2)
+    returned.stage.registration.remove(ID)
+    assert await returned.stage.asked() == {"v": 1, "remove": [ID.decode()]}
+    returned.stage.answer()
+    await returned.nothing_is_offered()
 
 
 async def test_while_the_router_is_away_nobody_waits_for_it(stage: Stage) -> None:

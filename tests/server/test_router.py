@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioet.errors import LocalError
 from trioet.server.door import Verdict
@@ -112,6 +113,67 @@ async def test_the_ids_of_a_keeper_that_vanished_are_remembered_for_a_while(
         assert site.router.deliver(ID, (theirs, b"")) is Verdict.LATER
         await trio.sleep(GRACE_S)
         assert site.router.deliver(ID, (theirs, b"")) is Verdict.UNKNOWN
+
+
+async def answer(channel: LocalChannel) -> dict[str, Any]:
+    """What the router says, its shares of memory apart."""
+    with trio.fail_after(5):
+        while message := await channel.receive():
+            if "replay_memory" not in message.fields:
+                return message.fields
+    raise AssertionError("the router hung up")
+
+
+@pytest.mark.parametrize("how", ["gone", "removed"])
+async def test_an_id_that_is_let_go_is_told_to_who_wanted_it(site: Site, how: str) -> None:
+    """And until he has it, its client is made to wait, whatever the other did."""
+    squatter, owner = await connect_local(site.path), await connect_local(site.path)
+    for channel, refused in ((squatter, []), (owner, [ID.decode()])):
+        channel.send_nowait({"v": 1, "add": [ID.decode()]})
+        assert (await answer(channel))["refused"] == refused
+    if how == "gone":
+        squatter.close()
+    else:
+        squatter.send_nowait({"v": 1, "remove": [ID.decode()]})
+    assert await answer(owner) == {"v": 1, "free": 1}
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert site.router.deliver(ID, (theirs, b"")) is Verdict.LATER
+        owner.send_nowait({"v": 1, "add": [ID.decode()]})
+        assert (await answer(owner))["refused"] == []
+        assert site.router.deliver(ID, (theirs, b"")) is Verdict.DELIVERED
+    squatter.close()
+    owner.close()
+
+
+async def test_who_wants_an_id_no_more_is_told_nothing(site: Site) -> None:
+    squatter, other = await connect_local(site.path), await connect_local(site.path)
+    squatter.send_nowait({"v": 1, "add": [ID.decode()]})
+    await answer(squatter)
+    for what in ("add", "remove"):
+        other.send_nowait({"v": 1, what: [ID.decode()]})
+        await answer(other)
+    squatter.close()
+    await until(lambda: "keepers=1" in repr(site.router))
+    other.send_nowait({"v": 1})
+    assert "port" in await answer(other)
+    other.close()
+
+
+async def test_whoever_took_an_id_first_has_it_while_he_stays_and_no_longer(site: Site) -> None:
+    """As after a restart of the router, with an id that was seen on the network."""
+    squatter = await connect_local(site.path)
+    squatter.send_nowait({"v": 1, "add": [ID.decode()]})
+    await answer(squatter)
+    late = site.registration()
+    assert await late.register(ID)  # nobody is asked yet
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(late.run)
+        await until(lambda: "keepers=2" in repr(site.router))
+        await wait_all_tasks_blocked()
+        squatter.close()
+        await until(lambda: "keepers=1 ids=1" in repr(site.router))
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_keeper_comes_back_to_a_router_that_was_restarted(site: Site) -> None:

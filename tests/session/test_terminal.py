@@ -229,7 +229,6 @@ async def test_an_et_client_is_told_nothing_that_it_would_not_understand(
     ("wish", "complaint"),
     [
         (InitialPayload(jumphost=True), b"does not relay"),
-        (InitialPayload(wants_reverse_tunnels=True), b"reverse tunnels"),
     ],
 )
 async def test_what_is_not_served_is_refused_in_words(
@@ -240,14 +239,6 @@ async def test_what_is_not_served_is_refused_in_words(
     await until(lambda: bool(session.inbox.packets))
     error = decode_initial_response(session.inbox.payloads[0]).error
     assert complaint in error
-
-
-async def test_a_forward_that_is_asked_for_is_refused(session: Session) -> None:
-    session.connect()
-    session.begin()
-    session.client.send(PacketType.PORT_FORWARD_DESTINATION_REQUEST, bytes.fromhex("1007"))
-    session.client.send(PacketType.PORT_FORWARD_DATA, b"")
-    await until(lambda: PacketType.PORT_FORWARD_DESTINATION_RESPONSE in session.types())
 
 
 @pytest.mark.parametrize(("packet_type", "payload"), [(1, b""), (99, b"")])

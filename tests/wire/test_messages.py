@@ -22,7 +22,6 @@ payloads = st.builds(
     m.InitialPayload,
     environment=st.dictionaries(st.binary(max_size=9), st.binary(max_size=9), max_size=4),
     jumphost=st.booleans(),
-    wants_reverse_tunnels=st.booleans(),
     features=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     exec=st.none() | execs,
 )
@@ -116,18 +115,12 @@ def test_no_payload_passes_for_that_of_another_type(text: bytes) -> None:
         m.decode_terminal_info: [typed, m.END_OF_INPUT, b""],
         m.decode_stderr: [typed, size, m.END_OF_INPUT, b""],
         m.decode_session_over: [typed, b""],
-        m.check_forwarded: [typed],
     }
     for decode, payloads in decoders.items():
         for payload in payloads:
             with pytest.raises(MessageError):
                 decode(payload)
     assert m.decode_terminal_buffer(typed) == text
-    m.check_forwarded(size)
-
-
-def test_a_refused_forward_names_the_request_and_the_reason() -> None:
-    assert m.refuse_forward(bytes.fromhex("102a"), b"no").hex() == "082a" + "1a026e6f"
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -151,7 +144,6 @@ DECODERS: list[Callable[[bytes], object]] = [
     m.decode_initial_payload,
     m.decode_initial_response,
     m.decode_session_over,
-    lambda data: m.refuse_forward(data, b"no"),
 ]
 
 

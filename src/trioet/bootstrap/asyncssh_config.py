@@ -1,7 +1,9 @@
 """What asyncssh itself makes of the ssh configuration, where no ``ssh -G`` can be asked.
 
 Part of the asyncssh bridge. It knows fewer words than ssh: no StrictHostKeyChecking in
-files, for instance.
+files, for instance. Of the tunnels it knows none: LocalForward, RemoteForward and
+DynamicForward cannot be had without ``ssh -G``.
+ExitOnForwardFailure and GatewayPorts count where ``-o`` says them.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def _translate(options: asyncssh.SSHClientConnectionOptions, target: SshTarget) 
             (name, value) for name, _, value in (word.partition("=") for word in texts("SetEnv"))
         ),
         send_env=texts("SendEnv"),
-        request_tty=_request_tty(words.get("RequestTTY")),
+        request_tty=_yes_no_or_text(words.get("RequestTTY"), "auto"),
         identity_files=target.identity_files + (texts("IdentityFile") or IDENTITIES),
         certificate_files=texts("CertificateFile"),
         identity_agent=None
@@ -92,13 +94,20 @@ def _translate(options: asyncssh.SSHClientConnectionOptions, target: SshTarget) 
         user_known_hosts=texts("UserKnownHostsFile") or USER_KNOWN_HOSTS,
         global_known_hosts=texts("GlobalKnownHostsFile") or SYSTEM_KNOWN_HOSTS,
         connect_timeout_s=float(timeout) if timeout else None,
+        gateway_ports=target.gateway_ports or _said_yes(target, "GatewayPorts"),
+        exit_on_forward_failure=_said_yes(target, "ExitOnForwardFailure"),
+        forward_agent=_yes_no_or_text(words.get("ForwardAgent"), "no"),
     )
 
 
-def _request_tty(value: object) -> str:
+def _yes_no_or_text(value: object, default: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value or "auto")
+    return str(value or default)
+
+
+def _said_yes(target: SshTarget, word: str) -> bool:
+    return (_said(target, word) or "no").lower() in ("yes", "true")
 
 
 def _said(target: SshTarget, word: str) -> str | None:

@@ -48,7 +48,8 @@ class HostKeys:
             with contextlib.suppress(OSError):
                 text = Path(self._expand(path)).read_text(errors="replace")
                 for line in text.splitlines():
-                    with contextlib.suppress(ValueError):
+                    # NameError: asyncssh's, of X.509 where pyOpenSSL is not installed.
+                    with contextlib.suppress(ValueError, NameError):
                         self.known.load(line)
 
     def accepts(self, address: str, key: asyncssh.SSHKey) -> bool:

@@ -33,6 +33,8 @@ class SshTarget(NamedTuple):
     identity_files: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     verbose: int = 0
+    gateway_ports: bool = False
+    """``-g``: for the tunnels in the configuration, none of which this ssh opens."""
 
 
 class RunningSsh(NamedTuple):
@@ -59,8 +61,12 @@ def ssh_argv(target: SshTarget, command: str) -> list[str]:
 
 
 def ssh_config_argv(target: SshTarget) -> list[str]:
-    """The command line that prints what the configuration says of the target."""
-    return ["ssh", "-G", *_choices(target), "--", target.host]
+    """The command line that prints what the configuration says of the target.
+
+    Without our overrides: tunnels and agent forwarding are the session's to open.
+    """
+    gateway_ports = ["-g"] * target.gateway_ports
+    return ["ssh", "-G", *gateway_ports, *_choices(target), "--", target.host]
 
 
 def _choices(target: SshTarget) -> list[str]:

@@ -10,11 +10,13 @@ import pwd
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from typing import Final
 
-from trioet.errors import StepFailed
+from trioet.errors import StepFailed, UsageError
+from trioet.wire.forward import Forward, UnixPath
+from trioet.wire.forward_specs import parse_printed
 
 PATH_GAP: Final = re.compile(r" +(?=[/~%$])")
 """Between two paths on one line; ssh prints them unquoted, whatever they contain."""
@@ -49,20 +51,29 @@ class SshConfig:
     known_hosts_command: str | None = None
     hash_known_hosts: bool = False
     connect_timeout_s: float | None = None
+    local_forwards: tuple[Forward, ...] = ()
+    remote_forwards: tuple[Forward, ...] = ()
+    dynamic_forwards: tuple[Forward, ...] = ()
+    gateway_ports: bool = False
+    """Holds in the forwards above already."""
+
+    exit_on_forward_failure: bool = False
+    forward_agent: str = "no"
+    """``no``, ``yes``, or which agent: the path of its socket, or ``$NAME`` of a variable."""
 
 
 def parse_ssh_config(output: bytes) -> SshConfig:
     """Read the answer of ``ssh -G``. Words it does not know are passed over.
 
     Raises:
-      StepFailed: it is no such answer.
+      StepFailed: it is no such answer, or asks for a tunnel that we cannot make.
     """
     words: defaultdict[str, list[str]] = defaultdict(list)
     for line in output.decode(errors="surrogateescape").splitlines():
         word, _, value = line.partition(" ")
         words[word.lower()].append(value)
     try:
-        return _config(words)
+        return _with_forwards(_config(words), words)
     except (ValueError, IndexError) as error:
         hint = "does `ssh -G HOST` print the configuration of a host?"
         raise StepFailed("ssh", "the answer of `ssh -G` cannot be read", hint) from error
@@ -104,6 +115,31 @@ def _config(words: Mapping[str, list[str]]) -> SshConfig:
         known_hosts_command=one_or_none("knownhostscommand"),
         hash_known_hosts=yes("hashknownhosts"),
         connect_timeout_s=float(timeout) if timeout else None,
+        gateway_ports=yes("gatewayports"),
+        exit_on_forward_failure=yes("exitonforwardfailure"),
+        forward_agent=one("forwardagent", "no"),
+    )
+
+
+def _with_forwards(config: SshConfig, words: Mapping[str, list[str]]) -> SshConfig:
+    def forwards(word: str) -> list[Forward]:
+        return [
+            parse_printed(word, text, gateway_ports=config.gateway_ports)
+            for text in words.get(word.lower(), ())
+        ]
+
+    try:
+        local, remote = forwards("LocalForward"), forwards("RemoteForward")
+        dynamic = forwards("DynamicForward")
+    except UsageError as error:
+        raise StepFailed("ssh", f"ssh's configuration: {error}") from error
+    # ssh -G (9.2) prints a LocalForward to a Unix socket as a DynamicForward, too.
+    sockets = {forward.listen for forward in local if isinstance(forward.destination, UnixPath)}
+    return replace(
+        config,
+        local_forwards=tuple(local),
+        remote_forwards=tuple(remote),
+        dynamic_forwards=tuple(forward for forward in dynamic if forward.listen not in sockets),
     )
 
 

@@ -14,7 +14,12 @@ from typing import Final, NamedTuple, NoReturn, TypeVar
 from trioet.bootstrap.host import parse_host
 from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
+from trioet.cli.forward_options import add_forward_arguments, read_forwards
 from trioet.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from trioet.wire.forward import Forward
 
 DEFAULT_PORT: Final = 2022
 """Where trioet and ET servers listen, unless they say otherwise."""
@@ -50,8 +55,9 @@ class ConnectOptions(NamedTuple):
     """What the user asked for.
 
     None means that it was not said: ``user`` comes from ssh's configuration then,
-    ``port`` from the invitation, ``escape`` from EscapeChar, and ``ssh_backend`` from
-    whether there is an ssh program.
+    ``port`` from the invitation, ``escape`` from EscapeChar, ``forward_agent`` from
+    ForwardAgent, ``agent_socket`` from IdentityAgent, and ``ssh_backend`` from whether there
+    is an ssh program. ``gateway_ports`` holds in ``forwards`` already.
     """
 
     host: str
@@ -72,6 +78,10 @@ class ConnectOptions(NamedTuple):
     verbose: int = 0
     ssh_backend: SshBackend | None = None
     escape: str | None = None
+    forwards: tuple[Forward, ...] = ()
+    gateway_ports: bool = False
+    forward_agent: bool | None = None
+    agent_socket: str | None = None
 
     @property
     def ssh_target(self) -> SshTarget:
@@ -83,6 +93,7 @@ class ConnectOptions(NamedTuple):
             identity_files=self.identity_files,
             options=self.ssh_options,
             verbose=self.verbose,
+            gateway_ports=self.gateway_ports,
         )
 
     @property
@@ -140,6 +151,9 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     """Define every option of `trioet connect`, and the host."""
     parser.add_argument("host", metavar="[user@]host[:port]", help="as ssh knows it")
     _add_session_arguments(parser.add_argument_group("session"))
+    tunnels = parser.add_argument_group("tunnels")
+    add_forward_arguments(tunnels)
+    _add_agent_arguments(tunnels)
     _add_server_arguments(parser.add_argument_group("the other end"))
     _add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
 
@@ -178,6 +192,30 @@ def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
         *("-x", "--kill-other-sessions"),
         action="store_true",
         help="end all other sessions of this user there first",
+    )
+
+
+def _add_agent_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        *("-A", "-f", "--forward-ssh-agent"),
+        action="store_const",
+        const=True,
+        dest="forward_agent",
+        help="let the session use your ssh agent",
+    )
+    group.add_argument(
+        *("-a",),
+        action="store_const",
+        const=False,
+        dest="forward_agent",
+        help="do not, whatever ssh's configuration says",
+    )
+    group.add_argument(
+        "--ssh-socket",
+        action=_Once,
+        dest="agent_socket",
+        metavar="P",
+        help="socket of that agent (default: ssh's IdentityAgent, else $SSH_AUTH_SOCK)",
     )
 
 
@@ -311,6 +349,10 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         verbose=given.verbose,
         ssh_backend=given.ssh_backend,
         escape=given.escape,
+        forwards=read_forwards(given),
+        gateway_ports=given.gateway_ports,
+        forward_agent=given.forward_agent,
+        agent_socket=given.agent_socket,
     )
 
 

@@ -22,6 +22,8 @@ from trioet.errors import SessionLost, StepFailed, TrioetError
 from trioet.link.dial import dial
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused
+from trioet.wire.forward import Forward, Side, UnixPath, Variable
+from trioet.wire.forward_specs import with_gateway_ports
 from trioet.wire.messages import ConnectStatus, Exec
 
 
@@ -90,6 +92,9 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
             typed=_typed(options),
             escape=escape,
             has_terminal=options.has_terminal,
+            forwards=_forwards(options, config, console),
+            exit_on_forward_failure=config.exit_on_forward_failure,
+            gateway_ports=config.gateway_ports,
         )
         client = Client(wish, console, _write_error)
         try:
@@ -140,7 +145,46 @@ def _exec(options: ConnectOptions, config: SshConfig, console: Console) -> Exec:
     if options.stays or not options.has_terminal:
         on_terminal = True
     command = os.fsencode(options.command) if runs_command and options.command else None
-    return Exec(command, on_terminal)
+    return Exec(command, on_terminal, nothing=not options.has_terminal)
+
+
+def _forwards(options: ConnectOptions, config: SshConfig, console: Console) -> tuple[Forward, ...]:
+    """The tunnels of command line and configuration, the agent's first."""
+    given = options.forwards
+    if config.gateway_ports:
+        given = tuple(map(with_gateway_ports, given))
+    forwards = (
+        *given,
+        *config.local_forwards,
+        *config.remote_forwards,
+        *config.dynamic_forwards,
+    )
+    if options.forward_agent or (options.forward_agent is None and config.forward_agent != "no"):
+        agent = _agent(options, config)
+        if agent is None:
+            console.notice(
+                "trioet: no ssh agent to forward: $SSH_AUTH_SOCK is not set here; "
+                "--ssh-socket names another"
+            )
+        else:
+            written = "the ssh agent"
+            listen = Variable("SSH_AUTH_SOCK")
+            forwards = (Forward(Side.REMOTE, listen, agent, written=written), *forwards)
+    return forwards
+
+
+def _agent(options: ConnectOptions, config: SshConfig) -> UnixPath | None:
+    """The socket of the agent to forward, as ssh chooses it."""
+    path = options.agent_socket
+    if path is None and config.forward_agent not in ("no", "yes"):
+        path = config.forward_agent
+    if path is None and config.identity_agent not in (None, "none"):
+        path = config.identity_agent
+    if path is None or path == "SSH_AUTH_SOCK":
+        path = "$SSH_AUTH_SOCK"
+    if path.startswith("$"):
+        path = os.environ.get(path[1:].strip("{}"))
+    return UnixPath(os.path.abspath(os.path.expanduser(path))) if path else None
 
 
 def _typed(options: ConnectOptions) -> bytes:

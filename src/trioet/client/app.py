@@ -7,6 +7,7 @@ echo crosses no queue.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.modes import TerminalModes
 from trioet.client.status import StatusLine
+from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
 from trioet.errors import (
     LocalError,
@@ -26,11 +28,23 @@ from trioet.errors import (
     SessionUsedUp,
     StepFailed,
     TrioetError,
+    UsageError,
 )
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
+from trioet.session.credit import TERMINAL, Credit, Debt
+from trioet.session.forwards import Forwards
+from trioet.wire.channels import ChannelCredit
+from trioet.wire.forward import Forward
+from trioet.wire.forward_specs import (
+    SESSION_HELP,
+    Add,
+    Cancel,
+    Help,
+    parse_session_command,
+)
 from trioet.wire.messages import (
     END_OF_INPUT,
     LEFT,
@@ -49,7 +63,7 @@ from trioet.wire.messages import (
 )
 from trioet.wire.packet import Packet, PacketType
 
-FEATURES: Final = ("acks", "over", "exec")
+FEATURES: Final = ("acks", "over", "exec", "channels")
 
 INPUT_CHUNK: Final = 16 * 1024
 """Bytes typed in one packet at most, as ET sends them (specification 1.5)."""
@@ -61,6 +75,10 @@ STATUS_AFTER_S: Final = 1.0
 """Without an answer for this long, the user is told."""
 
 EXIT_LOST: Final = 255
+PROMPT: Final = "\r\ntrioet> "
+INTERRUPT: Final = b"\x03"
+"""Ctrl-C in the line for ~C gives it up."""
+
 SIGNAL_BASE: Final = 128
 """Exit status of a command that a signal ended, as shells say it."""
 
@@ -82,6 +100,9 @@ class Wish:
     typed: bytes = b""
     escape: bytes | None = b"~"
     has_terminal: bool = True
+    forwards: tuple[Forward, ...] = ()
+    exit_on_forward_failure: bool = False
+    gateway_ports: bool = False
 
 
 class Client:
@@ -101,6 +122,21 @@ class Client:
         self._unshown = b""
         """Bytes for the terminal that it has not taken; written by who holds ``_slow``."""
         self._slow = trio.Lock()
+        self._behind = trio.Event()
+        """The terminal takes less than comes."""
+        self._to_grant = 0
+        """Bytes of the program that came and that the server has no credit for again."""
+        self._debt = Debt()
+        self._typing = Credit()
+        self._nursery: trio.Nursery | None = None
+        self._forwards: Forwards | None = None
+        self.tunnels = ClientTunnels(
+            wish.forwards,
+            exit_on_failure=wish.exit_on_forward_failure,
+            notice=console.notice,
+            fail=self.leave,
+            on_credit=self._typing.grant,
+        )
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
@@ -120,43 +156,76 @@ class Client:
             case PacketType.TERMINAL_BUFFER:
                 output = decode_terminal_buffer(packet.payload)
                 if self._wish.has_terminal:
+                    self._to_grant += len(output)
                     self._screen += output
+                else:
+                    self._grant(len(output))
             case PacketType.STDERR:
-                self._write_error(decode_stderr(packet.payload))
+                said = decode_stderr(packet.payload)
+                self._write_error(said)
+                self._grant(len(said))
             case PacketType.SESSION_OVER:
                 self._over = decode_session_over(packet.payload)
             case _:
-                raise PacketError(f"packet type {packet.type}, which was not asked for")
+                assert self._forwards is not None, "there since the first packet"
+                self._forwards.arrived(packet)
 
     async def ready(self) -> None:
         if self._status.shown:
             self._hide_status()
         if self._screen:
-            await self._show()
+            self._show()
+        if self._unshown and (self._over is not None or not self._agreed_channels):
+            await self._show_the_rest()
+        if self._forwards is not None:
+            await self._forwards.ready()
         self.link.dealt_with()
         if self._over is not None:
             self.link.send_keepalive()
             self._finished.set()
 
-    async def _show(self) -> None:
+    @property
+    def _agreed_channels(self) -> bool:
+        return "channels" in (self._accepted or ())
+
+    def _show(self) -> None:
         output, self._screen = self._screen, b""
         if self._console.is_tty_out:
             output = self._modes.feed(output)
         self._unshown += output
         if not self._slow.locked():
-            self._unshown = self._unshown[self._console.write_nowait(self._unshown) :]
+            self._show_now()
         if self._unshown:
+            self._behind.set()
+
+    def _show_now(self) -> None:
+        taken = self._console.write_nowait(self._unshown)
+        self._unshown = self._unshown[taken:]
+        # What was shown may be a little more or less than what came: modes.py holds some back.
+        granted = min(taken, self._to_grant) if self._unshown else self._to_grant
+        self._to_grant -= granted
+        self._grant(granted)
+
+    def _grant(self, amount: int) -> None:
+        """So much of the program's output was dealt with: let more come."""
+        granted = self._debt.take(amount)
+        if granted and self._agreed_channels:
+            assert self._forwards is not None, "they are agreed"
+            self._forwards.say(ChannelCredit(TERMINAL, granted))
+
+    async def _keep_showing(self) -> None:
+        """Show what the terminal does not take at once, while the link goes on."""
+        while True:
+            await self._behind.wait()
+            self._behind = trio.Event()
             await self._show_the_rest()
 
     async def _show_the_rest(self) -> None:
-        """Show what the terminal does not take at once; lines come here one after the other.
-
-        Cancellation leaves it to whoever comes next.
-        """
+        """Lines come here one after the other. Cancellation leaves it to whoever comes next."""
         async with self._slow:
             while self._unshown:
                 await self._console.wait_writable()
-                self._unshown = self._unshown[self._console.write_nowait(self._unshown) :]
+                self._show_now()
 
     def _welcome(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_RESPONSE:
@@ -167,6 +236,11 @@ class Client:
             self.link.agree_acks()
         if "over" in self._accepted:
             self.reconnector.denied_s = DENIED_S
+        assert self._nursery is not None, "run() comes first"
+        if self._agreed_channels:
+            self._typing.agree()
+            self._nursery.start_soon(self._keep_showing)
+        self._forwards = self.tunnels.begin(self.link, self._agreed_channels, self._nursery)
         if response.error:
             text = plain(response.error)
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
@@ -184,13 +258,18 @@ class Client:
           SessionLost: there was one, and the server no longer knows it.
         """
         payload = InitialPayload(
-            environment=self._wish.environment, features=FEATURES, exec=self._wish.exec
+            environment=self._wish.environment,
+            reverse_tunnels=self.tunnels.reverse_tunnels,
+            features=FEATURES,
+            exec=self._wish.exec,
+            listens=self.tunnels.listens,
         )
         self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
         if self._wish.exec.pty:
             self._send_size()
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self._keep_connected)
                 nursery.start_soon(self._liveness.run)
                 nursery.start_soon(self._enter, nursery)
@@ -278,11 +357,18 @@ class Client:
     async def _read_keys(self) -> None:
         keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
         while data := await self._console.read():
-            for part in keys.feed(data):
-                if isinstance(part, EscapeCommand):
+            parts = deque(keys.feed(data))
+            while parts:
+                part = parts.popleft()
+                if part is EscapeCommand.COMMAND_LINE:
+                    typed = [text for text in parts if isinstance(text, bytes)]
+                    parts.clear()
+                    await self._follow_command_line(b"".join(typed))
+                elif isinstance(part, EscapeCommand):
                     self._command(part)
                 else:
                     self._type(part)
+            await self._typing.wait()
             if not self.link.has_room():
                 await self._wait_room()
         if "exec" in (self._accepted or ()):
@@ -298,8 +384,9 @@ class Client:
 
     def _type(self, data: bytes) -> None:
         for start in range(0, len(data), INPUT_CHUNK):
-            part = encode_terminal_buffer(data[start : start + INPUT_CHUNK])
-            self.link.send(PacketType.TERMINAL_BUFFER, part)
+            part = data[start : start + INPUT_CHUNK]
+            self._typing.spend(len(part))
+            self.link.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(part))
         self._liveness.sent()
         self.reconnector.typed()
 
@@ -309,10 +396,44 @@ class Client:
                 self.leave(StepFailed("session", f"disconnected from {self._wish.host}"))
             case EscapeCommand.HELP:
                 self._console.notice(help_text(self._wish.escape or b"~"))
+            case EscapeCommand.LIST:
+                self._console.notice(f"\r\n{self.tunnels.report()}")
             case EscapeCommand.SUSPEND:
                 self._console.suspend()
                 self._window_changed(self._console.window_size())
                 self._network_changed()
+
+    async def _follow_command_line(self, line: bytes) -> None:
+        """Read a line for ~C, and do what it says; what the program prints waits so long.
+
+        Cancellation leaves the terminal to be restored by its owner.
+        """
+        async with self._slow:
+            self._console.enter_line_mode()
+            self._console.notice(PROMPT, end="")
+            while not line.endswith((b"\n", b"\r")):
+                data = await self._console.read()
+                if not data or INTERRUPT in data:
+                    line = b""
+                    break
+                line += data
+            self._console.enter_raw()
+        self._behind.set()
+        try:
+            command = parse_session_command(
+                line.decode(errors="replace"), gateway_ports=self._wish.gateway_ports
+            )
+        except UsageError as error:
+            self._console.notice(f"trioet: {error}")
+            return
+        match command:
+            case Add(forward):
+                self.tunnels.add(forward)
+            case Cancel():
+                if not self.tunnels.cancel(command.means):
+                    self._console.notice("trioet: nothing listens there; ~# lists what does")
+            case Help():
+                self._console.notice(SESSION_HELP)
 
     # The window, and what happens around us
 

@@ -106,12 +106,12 @@ class Console:
         """Wait until something can be written. Cancellation changes nothing."""
         await self._sink.wait_writable()
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, *, end: str = "\n") -> None:
         """Tell the user something, on stderr."""
-        text = text.rstrip("\r\n").replace("\r\n", "\n")
-        end = "\r\n" if self._raw and os.isatty(2) else "\n"
+        text = text.rstrip("\r\n").replace("\r\n", "\n") + end
+        newline = "\r\n" if self._raw and os.isatty(2) else "\n"
         with suppress(OSError):
-            os.write(2, (text.replace("\n", end) + end).encode(errors="replace"))
+            os.write(2, text.replace("\n", newline).encode(errors="replace"))
 
     def enter_raw(self) -> None:
         """Make the terminal pass every key on, as ssh does."""
@@ -122,6 +122,16 @@ class Console:
         except termios.error as error:
             raise LocalError("the terminal is gone") from error
         self._raw = True
+
+    def enter_line_mode(self) -> None:
+        """Have the terminal itself edit a line, and echo it; Ctrl-C is a key like others."""
+        if self._cooked is not None:
+            mode = list(self._cooked)
+            lflag = mode[3]
+            assert isinstance(lflag, int)
+            mode[3] = lflag & ~termios.ISIG
+            with suppress(termios.error):
+                termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, mode)
 
     def leave_raw(self) -> None:
         """Give the terminal back as it was."""

@@ -13,6 +13,8 @@ class EscapeCommand(Enum):
     DISCONNECT = b"."
     HELP = b"?"
     SUSPEND = b"\x1a"
+    LIST = b"#"
+    COMMAND_LINE = b"C"
 
 
 _COMMANDS: Final = {command.value: command for command in EscapeCommand}
@@ -25,6 +27,8 @@ def help_text(escape: bytes) -> str:
         "Escapes, typed right after Enter:",
         f"  {key}.   disconnect",
         f"  {key}^Z  suspend trioet",
+        f"  {key}#   list tunnels",
+        f"  {key}C   command line: open or close tunnels",
         f"  {key}?   show this",
         f"  {key}{key}   type {key} itself",
     )

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -40,6 +41,14 @@ a lost SYN after 1, 3 and 7 s, a new attempt sends one now."""
 MAX_SHAKING: Final = 2
 """Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
 
+FIRST_PATIENCE_S: Final = 10.0
+"""How long the very first connection is tried for, while it is closed without an answer or
+nobody answers: what lies between, or the server, may be restarting."""
+
+FIRST_REFUSED_S: Final = 2.0
+"""The same while nothing listens, or no way leads there: a router that restarts is away for a
+fraction of a second."""
+
 NO_REPLY: Final = "no reply"
 
 RECHECKS: Final = 2
@@ -54,7 +63,7 @@ DENIAL_GAP_S: Final = 60.0
 
 
 class CannotConnect(TrioetError):
-    """The very first attempt failed: there is no session to save."""
+    """No attempt has ever succeeded, and the next would not: there is no session to save."""
 
 
 class Attempt:
@@ -101,6 +110,7 @@ class Reconnector:
         self._next_try = 0.0
         self._refusals = 0
         self._refused_first = self._refused_last = -math.inf
+        self._started = 0.0
 
     # What others tell us
 
@@ -137,10 +147,12 @@ class Reconnector:
         Cancellation closes all lines and loses no packet.
 
         Raises:
-          CannotConnect: the first attempt failed.
+          CannotConnect: there was no session yet, and the attempts to have one failed: for
+              FIRST_PATIENCE_S, or less if what they failed of does not pass.
           Refused: the very first answer was a refusal.
           SessionLost: there was a session, and the server refused it again and again.
         """
+        self._started = trio.current_time()
         self._begin()
         async with trio.open_nursery() as nursery:
             while True:
@@ -202,6 +214,7 @@ class Reconnector:
             return True
         if now - dialling[0].begun < DIAL_PATIENCE_S:
             return False
+        dialling[0].error = timed_out()
         dialling[0].scope.cancel()
         return True
 
@@ -214,7 +227,7 @@ class Reconnector:
             except (OSError, LineBroken, TrioetError) as error:
                 attempt.error = error
             except trio.TooSlowError:
-                attempt.error = TimeoutError("connection timed out")
+                attempt.error = timed_out()
         attempt.over = True
         self._changed.unpark_all()
 
@@ -228,7 +241,8 @@ class Reconnector:
                     self.refused += 1
                     log.info("refused %s: %s", attempt.line.peer_name, attempt.error)
                 self.reason = explain(attempt.error)
-                if not self._link.established:
+                waited = trio.current_time() - self._started
+                if not self._link.established and waited >= patience_at_first(attempt.error):
                     raise CannotConnect(self.reason) from attempt.error
 
     def _refused(self, refusal: Refused) -> None:
@@ -256,6 +270,24 @@ class Reconnector:
         self._refusals += 1
         if self._refusals > RECHECKS and now - self._refused_first >= self.denied_s:
             raise SessionLost(self.reason)
+
+
+def timed_out() -> TimeoutError:
+    """The error of an attempt that nobody answered."""
+    return TimeoutError("connection timed out")
+
+
+def patience_at_first(error: Exception) -> float:
+    """How long the first connections may fail of this, in seconds, before it is told."""
+    match error:
+        case LineBroken() | TimeoutError():
+            return FIRST_PATIENCE_S
+        case socket.gaierror():
+            return 0.0
+        case OSError():
+            return FIRST_REFUSED_S
+        case _:
+            return 0.0
 
 
 def explain(error: BaseException) -> str:

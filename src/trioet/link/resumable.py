@@ -25,6 +25,7 @@ import trio
 from trioet.errors import HandshakeError, PacketError, SessionUsedUp, TrioetError
 from trioet.link.attachment import PROOF_DEADLINE_S, Attachment
 from trioet.link.line import NOTSENT_LOWAT, Line, LineBroken
+from trioet.link.pace import Pace
 from trioet.link.trial import LARGE, Trial
 from trioet.wire.backed import MAX_SEQUENCE, BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter
@@ -161,6 +162,10 @@ class ResumableLink:
         self._paused = 0
         self._pinged: float | None = None
         self._room = trio.lowlevel.ParkingLot()
+        self._bulk_room = trio.lowlevel.ParkingLot()
+        self._waiting = 0
+        """Tasks in :meth:`wait_room`: bulk lets them go first."""
+        self._pace = Pace()
 
     def __repr__(self) -> str:
         return (
@@ -181,6 +186,17 @@ class ResumableLink:
             attachment.flush()
         if self._writer.kept_bytes > self._max_kept and not self.peer_acknowledges:
             self._forget_the_oldest()
+
+    def send_bulk(self, packet_type: int, payload: bytes) -> None:
+        """Send a packet of what may wait; callers await :meth:`wait_bulk_room` before each."""
+        self.send(packet_type, payload)
+        if self.peer_acknowledges:
+            self._pace.sent(self._writer.sent, len(payload), trio.current_time())
+
+    @property
+    def bulk_chunk(self) -> int:
+        """Bytes that the next packet of bulk should carry at most."""
+        return self._pace.chunk
 
     def _forget_the_oldest(self) -> None:
         """Nothing an ET peer says lets us forget anything; but something has to go.
@@ -224,8 +240,11 @@ class ResumableLink:
         if self.peer_acknowledges:
             if self._writer.unacknowledged_bytes < NOTSENT_LOWAT:
                 return True  # not worth asking the kernel
-            if self._writer.unacknowledged_bytes >= WINDOW:
+            if self._writer.unacknowledged_bytes - self._pace.in_flight >= WINDOW:
                 return False
+        return self._is_writable(attachment)
+
+    def _is_writable(self, attachment: Attachment) -> bool:
         if not attachment.blocked and not attachment.line.can_send():
             attachment.block()
         return not attachment.blocked
@@ -236,10 +255,41 @@ class ResumableLink:
         Raises:
           SessionUsedUp: there will be none; few packets are left to say so.
         """
-        while not self.has_room():
-            if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
-                raise SessionUsedUp("this session has sent as many packets as it can count")
-            await self._room.park()
+        self._waiting += 1
+        try:
+            while not self.has_room():
+                self._check_not_used_up()
+                await self._room.park()
+        finally:
+            self._waiting -= 1
+            self._bulk_room.unpark_all()
+
+    def _check_not_used_up(self) -> None:
+        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
+            raise SessionUsedUp("this session has sent as many packets as it can count")
+
+    def has_bulk_room(self) -> bool:
+        """True when bulk would be sent now, and nothing waits that goes before it."""
+        if self._waiting or not self._pace.has_room():
+            return False
+        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
+            return False
+        if self._budget.exceeded_by(self._writer.kept_bytes):
+            return False
+        for attachment in reversed(self._attachments):
+            if attachment.proven:
+                return self._is_writable(attachment)
+        return False
+
+    async def wait_bulk_room(self) -> None:
+        """Wait until :meth:`has_bulk_room`. Cancellation changes nothing.
+
+        Raises:
+          SessionUsedUp: as :meth:`wait_room`.
+        """
+        while not self.has_bulk_room():
+            self._check_not_used_up()
+            await self._bulk_room.park()
 
     async def wait_delivered(self) -> None:
         """Wait until the peer has acknowledged everything sent so far.
@@ -258,6 +308,7 @@ class ResumableLink:
     def look_for_room(self) -> None:
         """Something changed, here or in the common budget: wake who waits for room."""
         self._room.unpark_all()
+        self._bulk_room.unpark_all()
 
     # What came in
 
@@ -303,7 +354,7 @@ class ResumableLink:
         for attachment in self._attachments:
             attachment.line.close()
         self._writer.close()
-        self._room.unpark_all()
+        self.look_for_room()
 
     @property
     def lines(self) -> list[Line]:
@@ -368,7 +419,8 @@ class ResumableLink:
                 self._acknowledged(attachment.last_words)
             if attachment in self._attachments:
                 self._attachments.remove(attachment)
-            self._room.unpark_all()
+                self._pace.interrupted()
+            self.look_for_room()
             self.on_change()
         raise failure
 
@@ -480,7 +532,7 @@ class ResumableLink:
         attachment.allow(PROOF_DEADLINE_S)
         self._attachments.append(attachment)
         self._pinged = None
-        self._room.unpark_all()
+        self.look_for_room()
         self.on_change()
 
     def _arrived(self, attachment: Attachment, body: bytes) -> None:
@@ -508,6 +560,7 @@ class ResumableLink:
         self.lines_proven += 1
         for older in self._attachments[: self._attachments.index(attachment)]:
             older.give_up()
+        self._bulk_room.unpark_all()
         self.on_change()
 
     def _keepalive(self, payload: bytes) -> None:
@@ -526,7 +579,8 @@ class ResumableLink:
 
     def _acknowledged(self, count: int) -> None:
         self._writer.acknowledge(count)
+        self._pace.acknowledged(count, trio.current_time())
         needs = min((a.needs for a in self._attachments), default=count + 1)
         self._writer.forget(min(self._writer.acknowledged, needs - 1))
         self._writer.forget_acknowledged(MAX_PINNED)
-        self._room.unpark_all()
+        self.look_for_room()

@@ -22,7 +22,7 @@ from trioet.link.line import LineBroken, SocketLine
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
 from trioet.server.local import peer_credentials
-from trioet.server.places import router_sockets_to_try
+from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.refusals import Refusals
 from trioet.server.registration import RouterRegistration
 from trioet.server.request import INVITED, REFUSED, OpenRequest, parse_request
@@ -39,6 +39,9 @@ MAX_REQUEST: Final = 1024 * 1024
 """Bytes of one request of `trioet terminal`; its environment is in it."""
 
 REQUEST_DEADLINE_S: Final = 5.0
+
+MAX_REQUESTS: Final = 16
+"""Requests served at once; others wait in the socket's queue."""
 
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
@@ -64,6 +67,8 @@ class Keeper:
         self._links: set[ResumableLink] = set()
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
+        self._turns = trio.Semaphore(MAX_REQUESTS)
+        self._looking_for_router = trio.Lock()
 
     def __repr__(self) -> str:
         return f"<Keeper sessions={len(self._roster)} own_ports={self._own_ports}>"
@@ -93,13 +98,23 @@ class Keeper:
         self, requests: trio.socket.SocketType, nursery: trio.Nursery
     ) -> None:
         while True:
+            await self._turns.acquire()
             try:
                 connection, _ = await requests.accept()
             except OSError as error:
+                self._turns.release()
                 log.error("cannot accept requests: %s", error.strerror)
                 await trio.sleep(0.1)
                 continue
-            nursery.start_soon(_guarded, self._serve_request, connection, nursery)
+            nursery.start_soon(_guarded, self._serve_in_turn, connection, nursery)
+
+    async def _serve_in_turn(
+        self, connection: trio.socket.SocketType, nursery: trio.Nursery
+    ) -> None:
+        try:
+            await self._serve_request(connection, nursery)
+        finally:
+            self._turns.release()
 
     async def _serve_request(
         self, connection: trio.socket.SocketType, nursery: trio.Nursery
@@ -124,6 +139,8 @@ class Keeper:
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
+        async with self._looking_for_router:
+            registration = await self._find_router(request.router_socket, nursery)
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
         if len(self._roster) >= MAX_SESSIONS:
@@ -134,7 +151,6 @@ class Keeper:
             )
         if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
-        registration = await self._find_router(request.router_socket, nursery)
         if registration is None:
             first, last = request.ports or OWN_PORTS
             port = self._listen_by_itself(range(first, last + 1), nursery)
@@ -213,7 +229,8 @@ class Keeper:
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registration: RouterRegistration | None,
     ) -> None:
-        session = TerminalSession(Origin(request.term, request.environment, name))
+        origin = Origin(request.term, request.environment, name, runtime_dir())
+        session = TerminalSession(origin)
         client_id = request.credentials.client_id.encode()
         passkey = request.credentials.passkey.encode()
         link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget)

@@ -9,6 +9,7 @@ version and ignore what they do not know, so that a newer one can talk to an old
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -24,6 +25,13 @@ from trioet.server.places import check_socket_place
 
 LOCAL_VERSION: Final = 1
 MAX_MESSAGE: Final = 16 * 1024
+
+CONNECT_DEADLINE_S: Final = 2.0
+"""How long a keeper waits for a place in the queue of a router that is there."""
+
+CONNECT_PAUSE_S: Final = 0.02
+"""Between two looks at that queue: the kernel tells nobody that it has room."""
+
 _UCRED: Final = struct.Struct("3i")
 
 
@@ -123,19 +131,33 @@ class LocalChannel:
 
 
 async def connect_local(path: str) -> LocalChannel:
-    """Connect to the router at ``path``.
+    """Connect to the router at ``path``. Cancellation leaves nothing open.
 
     Raises:
-      OSError: nobody listens there.
+      OSError: nobody listens there, or does not accept within CONNECT_DEADLINE_S.
     """
+    await trio.lowlevel.checkpoint()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.setblocking(False)
+    deadline = trio.current_time() + CONNECT_DEADLINE_S
     try:
-        sock.connect(path)
-    except OSError:
+        while not _has_connected(sock, path):
+            if trio.current_time() >= deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "does not accept connections", path)
+            await trio.sleep(CONNECT_PAUSE_S)
+    except BaseException:
         sock.close()
         raise
     return LocalChannel(sock)
+
+
+def _has_connected(sock: socket.socket, path: str) -> bool:
+    """Connect at once; False when too many wait there already (EAGAIN)."""
+    try:
+        sock.connect(path)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def bind_local(path: str, mode: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """A keeper's side of its registration with a router.
 
-Comes back by itself when the router is restarted, with every id that is still alive.
+Comes back by itself when the router is restarted, with every id that is still alive. An id
+that somebody else took in the meantime is offered again, until it is ours.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ MAX_PAUSE_S: Final = 5.0
 """Longest pause between two tries to reach a router that is gone. Must stay well below
 the router's own patience, :data:`trioet.server.router.GRACE_S`."""
 
+OFFER_AGAIN_S: Final = 10.0
+"""How often ids are offered again that the router refused on our return. Must stay below
+:data:`trioet.server.router.GRACE_S`, within which an id that was let go is not called unknown."""
 
 IDS_PER_MESSAGE: Final = 256
 """So that a message stays well below :data:`trioet.server.local.MAX_MESSAGE`."""
@@ -47,6 +51,7 @@ class RouterRegistration:
         self._answered = 0
         self._answers = trio.lowlevel.ParkingLot()
         self._refused: set[bytes] = set()
+        """Ids of ours that the router says somebody else has."""
 
     def __repr__(self) -> str:
         state = "connected" if self._channel else "away"
@@ -67,8 +72,8 @@ class RouterRegistration:
         """
         self._ids.add(client_id)
         self._send({"add": [client_id.decode("ascii")]})
-        mine = self._asked
-        while self._channel is not None and self._answered < mine:
+        asked_on, mine = self._channel, self._asked
+        while asked_on is not None and self._channel is asked_on and self._answered < mine:
             await self._answers.park()
         if client_id in self._refused:
             self._refused.discard(client_id)
@@ -79,15 +84,23 @@ class RouterRegistration:
     def remove(self, client_id: bytes) -> None:
         """The session with this id is over."""
         self._ids.discard(client_id)
+        self._refused.discard(client_id)
         self._send({"remove": [client_id.decode("ascii")]})
 
     async def run(self) -> None:
         """Serve the registration until cancelled; connects again whenever it is lost."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._offer_again)
+            while True:
+                if self._channel is not None:
+                    await self._follow(self._channel)
+                    log.info("the router at %s went away", self.path)
+                await self._come_back()
+
+    async def _offer_again(self) -> None:
         while True:
-            if self._channel is not None:
-                await self._follow(self._channel)
-                log.info("the router at %s went away", self.path)
-            await self._come_back()
+            await trio.sleep(OFFER_AGAIN_S)
+            self._offer(self._refused)
 
     async def _follow(self, channel: LocalChannel) -> None:
         try:
@@ -106,10 +119,14 @@ class RouterRegistration:
             await trio.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE_S)
         self._asked = self._answered = 0
-        names = sorted(name.decode("ascii") for name in self._ids)
+        self._offer(self._ids)
+        log.info("back at the router at %s with %d sessions", self.path, len(self._ids))
+
+    def _offer(self, ids: set[bytes]) -> None:
+        names = sorted(name.decode("ascii") for name in ids)
+        self._refused -= ids
         for start in range(0, len(names), IDS_PER_MESSAGE):
             self._send({"add": names[start : start + IDS_PER_MESSAGE]})
-        log.info("back at the router at %s with %d sessions", self.path, len(names))
 
     def _send(self, fields: dict[str, object]) -> None:
         if self._channel is not None:
@@ -132,6 +149,9 @@ class RouterRegistration:
             self._share(int(fields["replay_memory"]))
         elif "port" in fields:
             self.port = int(fields["port"])
-            self._refused.update(str(name).encode() for name in fields.get("refused", ()))
+            refused = (str(name).encode() for name in fields.get("refused", ()))
+            self._refused.update(self._ids.intersection(refused))
             self._answered += 1
             self._answers.unpark_all()
+        elif "free" in fields:
+            self._offer(self._refused)

@@ -53,6 +53,8 @@ class Registration:
         channel.limit_unread(MAX_UNREAD)
         self.user = channel.credentials.uid
         self.ids: set[bytes] = set()
+        self.wanted: set[bytes] = set()
+        """Ids that it has offered and was refused."""
         self.full = trio.Event()
         """Set when the keeper has much to read: those who come for it wait till it has."""
 
@@ -169,12 +171,14 @@ class Router:
         refused = [
             name for name in _ids(message.fields, "add") if not self._add(registration, name)
         ]
+        removed = set()
         for name in _ids(message.fields, "remove"):
+            registration.wanted.discard(name)
             if self._owners.get(name) is registration:
                 del self._owners[name]
                 registration.ids.discard(name)
-                # It does not come back: within the grace, its client need not wait to be told.
-                self._ended.remember(registration.user, name)
+                removed.add(name)
+        self._let_go(registration.user, removed, coming_back=False)
         answer = {
             "v": LOCAL_VERSION,
             "port": self.port,
@@ -185,15 +189,31 @@ class Router:
             raise MessageError("a keeper that does not read")
         self.door.registrations_changed()
 
+    def _let_go(self, user: int, ids: set[bytes], *, coming_back: bool) -> None:
+        """Nobody has the ids any more; who wanted one of them may offer it again."""
+        wanted: set[bytes] = set()
+        for known in self._keepers:
+            if theirs := known.wanted & ids:
+                wanted |= theirs
+                known.channel.send_nowait({"v": LOCAL_VERSION, "free": len(theirs)})
+        for client_id in ids:
+            # What does not come back is called unknown within the grace too: its client need
+            # not wait to be told.
+            expected = coming_back or client_id in wanted
+            (self._missed if expected else self._ended).remember(user, client_id)
+
     def _add(self, registration: Registration, client_id: bytes) -> bool:
         owner = self._owners.get(client_id)
         taken = sum(len(known.ids) for known in self._keepers if known.user == registration.user)
         if owner not in (None, registration) or taken >= MAX_IDS_PER_USER:
             why = "has too many ids" if taken >= MAX_IDS_PER_USER else "wants another user's id"
             self.door.refusals.note(f"uid {registration.user}", why)
+            if len(registration.wanted) < MAX_IDS_PER_USER:
+                registration.wanted.add(client_id)
             return False
         self._owners[client_id] = registration
         registration.ids.add(client_id)
+        registration.wanted.discard(client_id)
         self._missed.forget(client_id)
         self._ended.forget(client_id)
         return True
@@ -205,7 +225,7 @@ class Router:
         self._keepers.remove(registration)
         for client_id in registration.ids:
             del self._owners[client_id]
-            self._missed.remember(registration.user, client_id)
+        self._let_go(registration.user, registration.ids, coming_back=True)
         self._share_memory()
 
     def _share_memory(self) -> None:

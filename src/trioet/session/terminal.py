@@ -19,6 +19,7 @@ import trio
 from trioet import __version__
 from trioet.errors import LocalError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink
+from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.program import (
     login_shell,
     shell_command,
@@ -26,9 +27,11 @@ from trioet.session.program import (
     spawn_on_pty,
     user_environment,
 )
+from trioet.session.server_tunnels import ServerTunnels
 from trioet.session.shell import LAST_OUTPUT_S, Shell
 from trioet.session.terminfo import known_term
 from trioet.session.utmp import record_login
+from trioet.wire.channels import ChannelCredit
 from trioet.wire.messages import (
     END_OF_INPUT,
     LEFT,
@@ -37,7 +40,6 @@ from trioet.wire.messages import (
     InitialResponse,
     SessionOver,
     WindowSize,
-    check_forwarded,
     decode_initial_payload,
     decode_session_over,
     decode_terminal_buffer,
@@ -46,13 +48,12 @@ from trioet.wire.messages import (
     encode_session_over,
     encode_stderr,
     encode_terminal_buffer,
-    refuse_forward,
 )
 from trioet.wire.packet import Packet, PacketType
 
 log = logging.getLogger(__name__)
 
-FEATURES: Final = ("acks", "over", "exec")
+FEATURES: Final = ("acks", "over", "exec", "channels")
 """What this side offers beyond ET's protocol."""
 
 ET_VERSION: Final = b"7.0.0"
@@ -82,6 +83,8 @@ class Origin:
     term: str
     environment: Mapping[bytes, bytes]
     name: str
+    directory: str = ""
+    """The user's private one for sockets."""
 
 
 class TerminalSession:
@@ -100,6 +103,10 @@ class TerminalSession:
         self._input_ends = False
         self._typed = trio.Event()
         self._drained = trio.lowlevel.ParkingLot()
+        self._nursery: trio.Nursery | None = None
+        self._tunnels: ServerTunnels | None = None
+        self._screen = Credit()
+        self._debt = Debt()
 
     def __repr__(self) -> str:
         return f"<TerminalSession {self._origin.name} {self._shell!r} pending={len(self._pending)}>"
@@ -124,17 +131,15 @@ class TerminalSession:
                     raise PacketError("a STDIN_EOF that no client sends")
                 self._input_ends = True
                 self._typed.set()
-            case PacketType.PORT_FORWARD_DESTINATION_REQUEST:
-                answer = refuse_forward(packet.payload, b"this server forwards no ports")
-                self._linked.send(PacketType.PORT_FORWARD_DESTINATION_RESPONSE, answer)
-            case PacketType.PORT_FORWARD_DESTINATION_RESPONSE | PacketType.PORT_FORWARD_DATA:
-                check_forwarded(packet.payload)  # one that we refused, or that is gone (5.4)
             case _:
-                raise PacketError(f"packet type {packet.type} does not belong in a session")
+                assert self._tunnels is not None, "there since the first packet"
+                self._tunnels.forwards.arrived(packet)
 
     async def ready(self) -> None:
-        if not self._pending:
+        if not self._pending or self._agreed_channels:
             self._linked.dealt_with()
+        if self._tunnels is not None:
+            await self._tunnels.forwards.ready()
         while len(self._pending) > MAX_PENDING_INPUT:
             await self._drained.park()
 
@@ -143,24 +148,43 @@ class TerminalSession:
         assert self._link is not None, "run() comes first"
         return self._link
 
+    @property
+    def _agreed_channels(self) -> bool:
+        return self._payload is not None and "channels" in self._payload.features
+
     def _begin(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_PAYLOAD:
             raise PacketError(f"packet type {packet.type} before INITIAL_PAYLOAD")
         self._payload = decode_initial_payload(packet.payload)
+        assert self._nursery is not None, "run() comes first"
         error = _refusal(self._payload)
         accepted = tuple(name for name in FEATURES if name in self._payload.features)
         if "acks" in accepted:
             self._linked.agree_acks()
+        if self._agreed_channels:
+            self._screen.agree()
+        self._tunnels = ServerTunnels(
+            self._linked, self._payload, self._nursery, self._origin.directory, self._screen.grant
+        )
         response = InitialResponse(error, accepted, __version__)
         self._linked.send(PacketType.INITIAL_RESPONSE, encode_initial_response(response))
         self._begun.set()
 
     def _type(self, data: bytes) -> None:
         if not self._pending and self._shell is not None:
-            data = data[self._shell.write_nowait(data) :]
+            taken = self._shell.write_nowait(data)
+            self._took(taken)
+            data = data[taken:]
         if data:
             self._pending += data
             self._typed.set()
+
+    def _took(self, amount: int) -> None:
+        """The program has read so much of what was typed."""
+        granted = self._debt.take(amount)
+        if granted and self._agreed_channels:
+            assert self._tunnels is not None, "they are agreed"
+            self._tunnels.forwards.say(ChannelCredit(TERMINAL, granted))
 
     def _resize(self, size: WindowSize | None) -> None:
         if size is not None:
@@ -177,10 +201,15 @@ class TerminalSession:
         Cancellation ends the program (SIGHUP) and tells nobody.
         """
         self._link = link
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_when_left, nursery.cancel_scope)
-            await self._serve(link)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._end_when_left, nursery.cancel_scope)
+                await self._serve(link)
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._tunnels is not None:
+                self._tunnels.close()
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
@@ -210,8 +239,14 @@ class TerminalSession:
             self._linked.send(PacketType.SESSION_OVER, over)
 
     async def _run_program(self, wish: Exec) -> SessionOver:
+        assert self._tunnels is not None, "there since the first packet"
+        tunnels, failures = await self._tunnels.begin()
+        for failure in failures:
+            self._print(f"trioet: {failure}\r\n".encode(errors="replace"))
+        if wish.nothing:
+            await trio.sleep_forever()  # until the client leaves
         try:
-            shell = await self._start(wish)
+            shell = await self._start(wish, tunnels)
         except LocalError as error:
             return SessionOver(status=127, reason=str(error))
         over = SessionOver(reason=USED_UP)
@@ -235,7 +270,7 @@ class TerminalSession:
         await self._last_output(shell.read_output, PacketType.TERMINAL_BUFFER)
         return SessionOver(status=status) if status >= 0 else SessionOver(signal=-status)
 
-    async def _start(self, wish: Exec) -> Shell:
+    async def _start(self, wish: Exec, tunnels: Mapping[bytes, bytes]) -> Shell:
         term, notice = known_term(self._origin.term)
         assert self._payload is not None
         environment = user_environment(
@@ -245,6 +280,7 @@ class TerminalSession:
                 b"TERM": os.fsencode(term),
                 b"ET_VERSION": ET_VERSION,
                 b"TRIOET_SESSION": self._origin.name.encode(),
+                **tunnels,
             },
         )
         program = (
@@ -264,6 +300,7 @@ class TerminalSession:
 
     def _print(self, output: bytes, packet_type: int = PacketType.TERMINAL_BUFFER) -> None:
         encode = encode_stderr if packet_type == PacketType.STDERR else encode_terminal_buffer
+        self._screen.spend(len(output))
         self._linked.send(packet_type, encode(output))
 
     async def _follow(self, shell: Shell) -> int:
@@ -279,6 +316,7 @@ class TerminalSession:
     async def _pump(self, read: Callable[[], Awaitable[bytes]], packet_type: int) -> None:
         while output := await read():
             self._print(output, packet_type)
+            await self._screen.wait()
             if not self._linked.has_room():
                 await self._linked.wait_room()
 
@@ -292,6 +330,7 @@ class TerminalSession:
                     return
                 self._print(output, packet_type)
                 patience.deadline = math.inf
+                await self._screen.wait()
                 await self._linked.wait_room()
             if patience.cancelled_caught:
                 return
@@ -302,6 +341,7 @@ class TerminalSession:
             while self._pending:
                 taken = shell.write_nowait(self._pending)
                 del self._pending[:taken]
+                self._took(taken)
                 if self._pending:
                     await shell.wait_writable()
             self._drained.unpark_all()
@@ -315,6 +355,4 @@ class TerminalSession:
 def _refusal(payload: InitialPayload) -> bytes:
     if payload.jumphost:
         return b"this trioet server does not relay to other hosts"
-    if payload.wants_reverse_tunnels:
-        return b"this trioet server does not open reverse tunnels"
     return b""

@@ -1,9 +1,9 @@
 """The messages of the protocol as frozen dataclasses, to and from protobuf.
 
-The only module that knows the generated code. Field numbers and presence rules are
-Eternal Terminal's (specification 1.2); what trioet adds travels in fields from 1000 up,
-which other implementations ignore. Text is bytes throughout: peers may send names and
-errors that are not UTF-8.
+With forward_messages.py the only module that knows the generated code. Field numbers and
+presence rules are Eternal Terminal's (specification 1.2); what trioet adds travels in
+fields from 1000 up, which other implementations ignore. Text is bytes throughout: peers
+may send names and errors that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -11,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, TypeVar
-
-from google.protobuf.message import DecodeError, Message
+from typing import Final
 
 from trioet.errors import MessageError
+from trioet.wire.forward import Forward
+from trioet.wire.forward_messages import (
+    Listen,
+    fill_listen,
+    fill_reverse_tunnel,
+    read_listen,
+    read_reverse_tunnels,
+)
 from trioet.wire.pb import ET_pb2, ETerminal_pb2, trioet_pb2
+from trioet.wire.protobuf import parse
 
 PROTOCOL_VERSION: Final = 6
 
@@ -30,11 +37,6 @@ END_OF_INPUT: Final = b"end of input"
 
 LEFT: Final = "left"
 """Reason of a SESSION_OVER that a client sends: its user left for good."""
-
-TYPING_BEGINS: Final = b"\x0a"
-"""Tag of TerminalBuffer's only field. Those of a forward's messages are others (5.3)."""
-
-_M = TypeVar("_M", bound=Message)
 
 
 class ConnectStatus(IntEnum):
@@ -77,25 +79,29 @@ class Exec:
     """What to run instead of a login shell on a terminal.
 
     ``command`` goes to the user's shell as ``-c``; None is the login shell itself.
-    ``pty`` False runs it on pipes, 8-bit clean, with a stderr of its own.
+    ``pty`` False runs it on pipes, 8-bit clean, with a stderr of its own. ``nothing``
+    runs nothing: the session is there for its tunnels.
     """
 
     command: bytes | None = None
     pty: bool = True
+    nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class InitialPayload:
     """The first packet of a client: what the session shall be.
 
-    ``features`` and ``exec`` are trioet's offer; a C++ server ignores them.
+    ``features``, ``exec`` and ``listens`` are trioet's offer; a C++ server ignores them, and
+    a trioet server ``reverse_tunnels`` if it takes the ``listens``.
     """
 
     environment: Mapping[bytes, bytes] = field(default_factory=dict)
     jumphost: bool = False
-    wants_reverse_tunnels: bool = False
+    reverse_tunnels: tuple[Forward, ...] = ()
     features: tuple[str, ...] = ()
     exec: Exec | None = None
+    listens: tuple[Listen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +122,6 @@ class SessionOver:
     reason: str = ""
 
 
-def _parse(message: _M, data: bytes) -> _M:
-    try:
-        message.ParseFromString(data)
-    except DecodeError:
-        name = message.DESCRIPTOR.name
-        raise MessageError(f"{len(data)} bytes that are not a {name}") from None
-    return message
-
-
 def _text(data: bytes) -> str:
     return data.decode(errors="replace")
 
@@ -140,7 +137,7 @@ def decode_connect_request(data: bytes) -> ConnectRequest:
     Raises:
       MessageError: not a ConnectRequest.
     """
-    message = _parse(ET_pb2.ConnectRequest(), data)
+    message = parse(ET_pb2.ConnectRequest(), data)
     return ConnectRequest(message.client_id, message.version)
 
 
@@ -157,7 +154,7 @@ def decode_connect_response(data: bytes) -> ConnectResponse:
     Raises:
       MessageError: not a ConnectResponse, or without one of the four statuses.
     """
-    message = _parse(ET_pb2.ConnectResponse(), data)
+    message = parse(ET_pb2.ConnectResponse(), data)
     if not message.HasField("status"):
         raise MessageError("a ConnectResponse without a status")
     return ConnectResponse(ConnectStatus(message.status), message.error)
@@ -174,7 +171,7 @@ def decode_sequence_header(data: bytes) -> int:
       MessageError: not a SequenceHeader, or a negative count: more than 2**31 - 1
           packets, after which a session cannot resume (1.7).
     """
-    count: int = _parse(ET_pb2.SequenceHeader(), data).sequence_number
+    count: int = parse(ET_pb2.SequenceHeader(), data).sequence_number
     if count < 0:
         raise MessageError(f"sequence number {count} is negative")
     return count
@@ -193,7 +190,7 @@ def decode_terminal_buffer(payload: bytes) -> bytes:
     Raises:
       MessageError: not a TerminalBuffer, or not only that.
     """
-    message = _parse(ETerminal_pb2.TerminalBuffer(), payload)
+    message = parse(ETerminal_pb2.TerminalBuffer(), payload)
     data: bytes = message.buffer
     if not message.HasField("buffer") or len(payload) != len(data) + 1 + _varint_size(len(data)):
         raise MessageError(f"{len(payload)} bytes that are not only a TerminalBuffer")
@@ -220,16 +217,6 @@ def decode_stderr(payload: bytes) -> bytes:
     return payload[len(STDERR_MARK) :]
 
 
-def check_forwarded(payload: bytes) -> None:
-    """Check that data or an answer of a forward is no typing with its type changed.
-
-    Raises:
-      MessageError: it may be.
-    """
-    if payload.startswith(TYPING_BEGINS):
-        raise MessageError("forwarded data that begins as typing does")
-
-
 def encode_terminal_info(size: WindowSize) -> bytes:
     message = ETerminal_pb2.TerminalInfo(
         row=size.rows, column=size.columns, width=size.xpixel, height=size.ypixel
@@ -243,7 +230,7 @@ def decode_terminal_info(payload: bytes) -> WindowSize | None:
     Raises:
       MessageError: not a TerminalInfo, or one without rows and columns.
     """
-    message = _parse(ETerminal_pb2.TerminalInfo(), payload)
+    message = parse(ETerminal_pb2.TerminalInfo(), payload)
     if not (message.HasField("row") and message.HasField("column")):
         raise MessageError("a TerminalInfo without a size")
     if not (0 < message.row <= MAX_SIZE and 0 < message.column <= MAX_SIZE):
@@ -256,14 +243,18 @@ def encode_initial_payload(payload: InitialPayload) -> bytes:
     message = ETerminal_pb2.InitialPayload(jumphost=payload.jumphost)
     for key, value in payload.environment.items():
         message.environmentvariables.add(key=key, value=value)
-    if payload.wants_reverse_tunnels:
-        message.reversetunnels.add()
+    for forward in payload.reverse_tunnels:
+        fill_reverse_tunnel(message.reversetunnels.add(), forward)
     if payload.features:
         message.offer.features.extend(name.encode() for name in payload.features)
     if payload.exec is not None:
         message.offer.exec.pty = payload.exec.pty
         if payload.exec.command is not None:
             message.offer.exec.command = payload.exec.command
+        if payload.exec.nothing:
+            message.offer.exec.nothing = True
+    for listen in payload.listens:
+        fill_listen(message.offer.listens.add(), listen)
     return message.SerializeToString()
 
 
@@ -271,19 +262,20 @@ def decode_initial_payload(data: bytes) -> InitialPayload:
     """Parse the first packet of a client.
 
     Raises:
-      MessageError: not an InitialPayload.
+      MessageError: not an InitialPayload, or with a tunnel that makes no sense.
     """
-    message = _parse(ETerminal_pb2.InitialPayload(), data)
+    message = parse(ETerminal_pb2.InitialPayload(), data)
     wish = None
     if message.offer.HasField("exec"):
         asked = message.offer.exec
-        wish = Exec(asked.command if asked.HasField("command") else None, asked.pty)
+        wish = Exec(asked.command if asked.HasField("command") else None, asked.pty, asked.nothing)
     return InitialPayload(
         environment={entry.key: entry.value for entry in message.environmentvariables},
         jumphost=message.jumphost,
-        wants_reverse_tunnels=bool(message.reversetunnels),
+        reverse_tunnels=read_reverse_tunnels(message.reversetunnels),
         features=tuple(map(_text, message.offer.features)),
         exec=wish,
+        listens=tuple(map(read_listen, message.offer.listens)),
     )
 
 
@@ -303,23 +295,11 @@ def decode_initial_response(data: bytes) -> InitialResponse:
     Raises:
       MessageError: not an InitialResponse.
     """
-    message = _parse(ETerminal_pb2.InitialResponse(), data)
+    message = parse(ETerminal_pb2.InitialResponse(), data)
     accepted = message.accepted
     return InitialResponse(
         message.error, tuple(map(_text, accepted.features)), _text(accepted.version)
     )
-
-
-def refuse_forward(request: bytes, error: bytes) -> bytes:
-    """The PortForwardDestinationResponse that refuses a PortForwardDestinationRequest.
-
-    Raises:
-      MessageError: not such a request.
-    """
-    fd = _parse(ETerminal_pb2.PortForwardDestinationRequest(), request).fd
-    return ETerminal_pb2.PortForwardDestinationResponse(
-        clientfd=fd, error=error
-    ).SerializeToString()
 
 
 def encode_session_over(over: SessionOver) -> bytes:
@@ -339,7 +319,7 @@ def decode_session_over(data: bytes) -> SessionOver:
     Raises:
       MessageError: not a SessionOver, or one that says nothing.
     """
-    message = _parse(trioet_pb2.SessionOver(), data)
+    message = parse(trioet_pb2.SessionOver(), data)
     if not message.ListFields():
         raise MessageError("a SessionOver that does not say how")
     return SessionOver(

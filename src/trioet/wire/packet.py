@@ -30,6 +30,7 @@ class PacketType(IntEnum):
     SESSION_OVER = 64
     STDERR = 65
     STDIN_EOF = 66
+    CHANNEL = 67
     INITIAL_RESPONSE = 252
     INITIAL_PAYLOAD = 253
 

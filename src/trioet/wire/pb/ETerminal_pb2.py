@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from trioet.wire.pb import trioet_pb2 as trioet_dot_wire_dot_pb_dot_trioet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etrioet/wire/pb/ETerminal.proto\x12\ttrioet.et\x1a\x1btrioet/wire/pb/trioet.proto\",\n\x0eSocketEndpoint\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\x05\" \n\x0eTerminalBuffer\x12\x0e\n\x06\x62uffer\x18\x01 \x01(\x0c\"V\n\x0cTerminalInfo\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0b\n\x03row\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\"\x92\x01\n\x18PortForwardSourceRequest\x12)\n\x06source\x18\x01 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12.\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12\x1b\n\x13\x65nvironmentvariable\x18\x03 \x01(\x0c\"[\n\x1dPortForwardDestinationRequest\x12.\n\x0b\x64\x65stination\x18\x01 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12\n\n\x02\x66\x64\x18\x02 \x01(\x05\"S\n\x1ePortForwardDestinationResponse\x12\x10\n\x08\x63lientfd\x18\x01 \x01(\x05\x12\x10\n\x08socketid\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\".\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xc4\x01\n\x0eInitialPayload\x12\x17\n\x08jumphost\x18\x01 \x01(\x08:\x05\x66\x61lse\x12;\n\x0ereversetunnels\x18\x02 \x03(\x0b\x32#.trioet.et.PortForwardSourceRequest\x12\x39\n\x14\x65nvironmentvariables\x18\x03 \x03(\x0b\x32\x1b.trioet.et.EnvironmentEntry\x12!\n\x05offer\x18\xe8\x07 \x01(\x0b\x32\x11.trioet.ext.Offer\"I\n\x0fInitialResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x0c\x12\'\n\x08\x61\x63\x63\x65pted\x18\xe8\x07 \x01(\x0b\x32\x14.trioet.ext.Accepted')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etrioet/wire/pb/ETerminal.proto\x12\ttrioet.et\x1a\x1btrioet/wire/pb/trioet.proto\",\n\x0eSocketEndpoint\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\x05\" \n\x0eTerminalBuffer\x12\x0e\n\x06\x62uffer\x18\x01 \x01(\x0c\"V\n\x0cTerminalInfo\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x0b\n\x03row\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\"\x92\x01\n\x18PortForwardSourceRequest\x12)\n\x06source\x18\x01 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12.\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12\x1b\n\x13\x65nvironmentvariable\x18\x03 \x01(\x0c\"[\n\x1dPortForwardDestinationRequest\x12.\n\x0b\x64\x65stination\x18\x01 \x01(\x0b\x32\x19.trioet.et.SocketEndpoint\x12\n\n\x02\x66\x64\x18\x02 \x01(\x05\"S\n\x1ePortForwardDestinationResponse\x12\x10\n\x08\x63lientfd\x18\x01 \x01(\x05\x12\x10\n\x08socketid\x18\x02 \x01(\x05\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\"o\n\x0fPortForwardData\x12\x1b\n\x13sourcetodestination\x18\x01 \x01(\x08\x12\x10\n\x08socketid\x18\x02 \x01(\x05\x12\x0e\n\x06\x62uffer\x18\x03 \x01(\x0c\x12\r\n\x05\x65rror\x18\x04 \x01(\x0c\x12\x0e\n\x06\x63losed\x18\x05 \x01(\x08\".\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"\xc4\x01\n\x0eInitialPayload\x12\x17\n\x08jumphost\x18\x01 \x01(\x08:\x05\x66\x61lse\x12;\n\x0ereversetunnels\x18\x02 \x03(\x0b\x32#.trioet.et.PortForwardSourceRequest\x12\x39\n\x14\x65nvironmentvariables\x18\x03 \x03(\x0b\x32\x1b.trioet.et.EnvironmentEntry\x12!\n\x05offer\x18\xe8\x07 \x01(\x0b\x32\x11.trioet.ext.Offer\"I\n\x0fInitialResponse\x12\r\n\x05\x65rror\x18\x01 \x01(\x0c\x12\'\n\x08\x61\x63\x63\x65pted\x18\xe8\x07 \x01(\x0b\x32\x14.trioet.ext.Accepted')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,10 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PORTFORWARDDESTINATIONREQUEST']._serialized_end=482
   _globals['_PORTFORWARDDESTINATIONRESPONSE']._serialized_start=484
   _globals['_PORTFORWARDDESTINATIONRESPONSE']._serialized_end=567
-  _globals['_ENVIRONMENTENTRY']._serialized_start=569
-  _globals['_ENVIRONMENTENTRY']._serialized_end=615
-  _globals['_INITIALPAYLOAD']._serialized_start=618
-  _globals['_INITIALPAYLOAD']._serialized_end=814
-  _globals['_INITIALRESPONSE']._serialized_start=816
-  _globals['_INITIALRESPONSE']._serialized_end=889
+  _globals['_PORTFORWARDDATA']._serialized_start=569
+  _globals['_PORTFORWARDDATA']._serialized_end=680
+  _globals['_ENVIRONMENTENTRY']._serialized_start=682
+  _globals['_ENVIRONMENTENTRY']._serialized_end=728
+  _globals['_INITIALPAYLOAD']._serialized_start=731
+  _globals['_INITIALPAYLOAD']._serialized_end=927
+  _globals['_INITIALRESPONSE']._serialized_start=929
+  _globals['_INITIALRESPONSE']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

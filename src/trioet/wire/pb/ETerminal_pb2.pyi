@@ -63,6 +63,20 @@ class PortForwardDestinationResponse(_message.Message):
     error: bytes
     def __init__(self, clientfd: _Optional[int] = ..., socketid: _Optional[int] = ..., error: _Optional[bytes] = ...) -> None: ...
 
+class PortForwardData(_message.Message):
+    __slots__ = ("sourcetodestination", "socketid", "buffer", "error", "closed")
+    SOURCETODESTINATION_FIELD_NUMBER: _ClassVar[int]
+    SOCKETID_FIELD_NUMBER: _ClassVar[int]
+    BUFFER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    sourcetodestination: bool
+    socketid: int
+    buffer: bytes
+    error: bytes
+    closed: bool
+    def __init__(self, sourcetodestination: _Optional[bool] = ..., socketid: _Optional[int] = ..., buffer: _Optional[bytes] = ..., error: _Optional[bytes] = ..., closed: _Optional[bool] = ...) -> None: ...
+
 class EnvironmentEntry(_message.Message):
     __slots__ = ("key", "value")
     KEY_FIELD_NUMBER: _ClassVar[int]

@@ -7,20 +7,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Offer(_message.Message):
-    __slots__ = ("features", "exec")
+    __slots__ = ("features", "exec", "listens")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
+    LISTENS_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedScalarFieldContainer[bytes]
     exec: Exec
-    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ...) -> None: ...
+    listens: _containers.RepeatedCompositeFieldContainer[Listen]
+    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ..., listens: _Optional[_Iterable[_Union[Listen, _Mapping]]] = ...) -> None: ...
 
 class Exec(_message.Message):
-    __slots__ = ("command", "pty")
+    __slots__ = ("command", "pty", "nothing")
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     PTY_FIELD_NUMBER: _ClassVar[int]
+    NOTHING_FIELD_NUMBER: _ClassVar[int]
     command: bytes
     pty: bool
-    def __init__(self, command: _Optional[bytes] = ..., pty: _Optional[bool] = ...) -> None: ...
+    nothing: bool
+    def __init__(self, command: _Optional[bytes] = ..., pty: _Optional[bool] = ..., nothing: _Optional[bool] = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ("features", "version")
@@ -39,3 +43,47 @@ class SessionOver(_message.Message):
     signal: int
     reason: bytes
     def __init__(self, status: _Optional[int] = ..., signal: _Optional[int] = ..., reason: _Optional[bytes] = ...) -> None: ...
+
+class Endpoint(_message.Message):
+    __slots__ = ("host", "port", "path", "variable")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    VARIABLE_FIELD_NUMBER: _ClassVar[int]
+    host: bytes
+    port: int
+    path: bytes
+    variable: bytes
+    def __init__(self, host: _Optional[bytes] = ..., port: _Optional[int] = ..., path: _Optional[bytes] = ..., variable: _Optional[bytes] = ...) -> None: ...
+
+class Listen(_message.Message):
+    __slots__ = ("number", "endpoint", "dynamic", "datagrams")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    DYNAMIC_FIELD_NUMBER: _ClassVar[int]
+    DATAGRAMS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    endpoint: Endpoint
+    dynamic: bool
+    datagrams: bool
+    def __init__(self, number: _Optional[int] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., dynamic: _Optional[bool] = ..., datagrams: _Optional[bool] = ...) -> None: ...
+
+class Listening(_message.Message):
+    __slots__ = ("port", "error")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    error: bytes
+    def __init__(self, port: _Optional[int] = ..., error: _Optional[bytes] = ...) -> None: ...
+
+class ChannelOpen(_message.Message):
+    __slots__ = ("listen", "destination", "credit", "datagrams")
+    LISTEN_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    DATAGRAMS_FIELD_NUMBER: _ClassVar[int]
+    listen: int
+    destination: Endpoint
+    credit: int
+    datagrams: bool
+    def __init__(self, listen: _Optional[int] = ..., destination: _Optional[_Union[Endpoint, _Mapping]] = ..., credit: _Optional[int] = ..., datagrams: _Optional[bool] = ...) -> None: ...

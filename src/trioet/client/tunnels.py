@@ -1,0 +1,246 @@
+"""A session's tunnels at the client: what the user asked for, and what became of it.
+
+A server connects what comes through here, and the client what comes through there; but
+only to where the user said that a tunnel leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import trio
+
+from trioet.bootstrap.plain import plain
+from trioet.errors import StepFailed
+from trioet.link.resumable import ResumableLink
+from trioet.session.channel import Traffic
+from trioet.session.forwards import Forwards
+from trioet.session.listeners import CannotListen
+from trioet.session.tunnels import Tunnel
+from trioet.wire.channels import ChannelOpen, TrioetChannels, Unlisten
+from trioet.wire.et_channels import EtChannels
+from trioet.wire.forward import LOOPBACK, Address, Endpoint, Forward, Side, Variable
+from trioet.wire.forward_messages import Listen, Listening
+
+FIRST_NUMBER: Final = 1
+SERVERS_PARITY: Final = 0
+
+NUMBERS_OF_LOOPBACK: Final = (LOOPBACK, "127.0.0.1", "::1")
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A tunnel that the user wants, and where it stands."""
+
+    forward: Forward
+    number: int
+    traffic: Traffic = field(default_factory=Traffic)
+    tunnel: Tunnel | None = None
+    """What listens on this side, if it does."""
+    chosen: int = 0
+    """The port, where any was asked for."""
+    failure: str = ""
+
+
+class ClientTunnels:
+    """The policy of the client's end, and all tunnels of the session."""
+
+    def __init__(
+        self,
+        wishes: Sequence[Forward],
+        *,
+        exit_on_failure: bool,
+        notice: Callable[[str], None],
+        fail: Callable[[StepFailed], None],
+        on_credit: Callable[[int], None],
+    ) -> None:
+        """``exit_on_failure`` is ssh's ExitOnForwardFailure: ``fail`` hears it then, else
+        ``notice``. ``on_credit`` hears what the server's program has read, in bytes."""
+        self.credited = on_credit
+        self._wanted = {number: Wanted(wish, number) for number, wish in enumerate(wishes, 1)}
+        self._next = len(wishes) + 1
+        self._exit_on_failure = exit_on_failure
+        self._notice = notice
+        self._fail = fail
+        self._forwards: Forwards | None = None
+        self._nursery: trio.Nursery | None = None
+        self._agreed = False
+
+    # What is said first
+
+    @property
+    def listens(self) -> tuple[Listen, ...]:
+        """What a trioet server is to listen on."""
+        return tuple(_listen(wanted) for wanted in self._remote())
+
+    @property
+    def reverse_tunnels(self) -> tuple[Forward, ...]:
+        """What a real etserver is to listen on, as far as it can."""
+        return tuple(
+            wanted.forward for wanted in self._remote() if not _lacking_in_et(wanted.forward)
+        )
+
+    def _remote(self) -> Iterator[Wanted]:
+        return (each for each in self._wanted.values() if each.forward.side is Side.REMOTE)
+
+    # Their life
+
+    def begin(self, link: ResumableLink, agreed: bool, nursery: trio.Nursery) -> Forwards:
+        """The server has answered: open what listens here, in ``nursery``.
+
+        ``agreed`` says whether it is a trioet that has channels as we do.
+        """
+        self._agreed = agreed
+        peer = TrioetChannels() if agreed else EtChannels(SERVERS_PARITY)
+        self._nursery = nursery
+        self._forwards = Forwards(link, peer, self, nursery, FIRST_NUMBER)
+        for wanted in list(self._wanted.values()):
+            lacking = "" if agreed else _lacking_in_et(wanted.forward)
+            if lacking:
+                self._failed(wanted, f"a real Eternal Terminal server {lacking}")
+            elif wanted.forward.side is Side.LOCAL:
+                nursery.start_soon(self._open, wanted)
+        return self._forwards
+
+    async def _open(self, wanted: Wanted) -> None:
+        """Listen on this side."""
+        assert self._forwards is not None, "begin() comes first"
+        assert self._nursery is not None, "begin() comes first"
+        forward = wanted.forward
+        assert not isinstance(forward.listen, Variable), "refused by the command line"
+        tunnel = Tunnel(
+            str(forward),
+            self._forwards,
+            destination=forward.destination,
+            dynamic=forward.destination is None,
+            datagrams=forward.datagrams,
+        )
+        tunnel.traffic = wanted.traffic
+        wanted.tunnel = tunnel
+        try:
+            await self._nursery.start(tunnel.run, forward.listen, self._nursery)
+        except CannotListen as error:
+            self._failed(wanted, str(error))
+        else:
+            self._opened(wanted, tunnel.port)
+
+    def _opened(self, wanted: Wanted, port: int) -> None:
+        listen = wanted.forward.listen
+        if isinstance(listen, Address) and listen.port == 0:
+            self._notice(f"trioet: {wanted.forward}: listens on port {port}")
+            wanted.chosen = port
+            wanted.forward = replace(wanted.forward, listen=Address(listen.host, port))
+
+    def _failed(self, wanted: Wanted, why: str) -> None:
+        wanted.failure = why
+        text = f"{wanted.forward}: {plain(why)}"
+        if self._exit_on_failure:
+            hint = "ExitOnForwardFailure is set, so the session ends here"
+            self._fail(StepFailed("tunnel", text, hint))
+        else:
+            self._notice(f"trioet: {text}")
+
+    # Policy
+
+    def admit(self, message: ChannelOpen) -> tuple[Endpoint, Traffic] | None:
+        """A server may connect us to where a tunnel leads, and nowhere else."""
+        wanted = self._wanted.get(message.listen) if self._agreed else self._as_et(message)
+        if wanted is None or wanted.forward.side is Side.LOCAL:
+            return None
+        if wanted.forward.datagrams != message.datagrams:
+            return None
+        destination = wanted.forward.destination or message.destination
+        return (destination, wanted.traffic) if destination is not None else None
+
+    def _as_et(self, message: ChannelOpen) -> Wanted | None:
+        """ET's server tells where to instead of what for."""
+        for wanted in self._remote():
+            if wanted.forward.destination == message.destination:
+                return wanted
+        return None
+
+    def listen_said(self, message: Listen | Listening | Unlisten) -> None:
+        if not isinstance(message, Listening):
+            return
+        wanted = self._wanted.get(message.number)
+        if wanted is None or wanted.forward.side is Side.LOCAL:
+            return
+        if message.error:
+            self._failed(wanted, message.error)
+        else:
+            self._opened(wanted, message.port)
+
+    # What the user does in a session
+
+    def add(self, forward: Forward) -> None:
+        """Open one more."""
+        lacking = "" if self._agreed else _lacking_in_et(forward)
+        if not self._agreed and forward.side is Side.REMOTE:
+            lacking = "opens no more in a session that is there"
+        wanted = self._wanted[self._next] = Wanted(forward, self._next)
+        self._next += 1
+        # Here and now it is no reason to end the session, whatever ExitOnForwardFailure says.
+        self._exit_on_failure = False
+        if lacking:
+            self._failed(wanted, f"a real Eternal Terminal server {lacking}")
+        elif forward.side is Side.LOCAL:
+            assert self._nursery is not None, "begin() comes first"
+            self._nursery.start_soon(self._open, wanted)
+        else:
+            assert self._forwards is not None, "begin() comes first"
+            self._forwards.say(_listen(wanted))
+
+    def cancel(self, means: Callable[[Forward], bool]) -> bool:
+        """Listen no longer where ``means`` says so; connections that there are stay.
+
+        Return whether there was one.
+        """
+        found = [wanted for wanted in self._wanted.values() if means(wanted.forward)]
+        for wanted in found:
+            if wanted.tunnel is not None:
+                wanted.tunnel.close()
+            elif self._agreed and self._forwards is not None:
+                self._forwards.say(Unlisten(wanted.number))
+            del self._wanted[wanted.number]
+        return bool(found)
+
+    def report(self) -> str:
+        """What there is, a line each, for people."""
+        if not self._wanted:
+            return "There are no tunnels."
+        return "\n".join(_line(wanted) for wanted in self._wanted.values())
+
+
+def _listen(wanted: Wanted) -> Listen:
+    forward = wanted.forward
+    dynamic = forward.destination is None
+    return Listen(wanted.number, forward.listen, dynamic, forward.datagrams)
+
+
+def _lacking_in_et(forward: Forward) -> str:
+    """What a real etserver does not do that this needs (specification 5); empty: nothing."""
+    destination, listen = forward.destination, forward.listen
+    if forward.datagrams:
+        return "carries no UDP"
+    if destination is None:
+        return "knows no SOCKS"
+    if forward.side is Side.REMOTE:
+        if isinstance(listen, Address) and listen.port == 0:
+            return "does not choose a port"
+        return ""
+    if isinstance(destination, Address) and destination.host not in NUMBERS_OF_LOOPBACK:
+        return f"connects to nothing but its own localhost, not to {destination.host}"
+    return ""
+
+
+def _line(wanted: Wanted) -> str:
+    traffic = wanted.traffic
+    if wanted.failure:
+        return f"  {wanted.forward}: {plain(wanted.failure)}"
+    port = f" (port {wanted.chosen})" if wanted.chosen else ""
+    return (
+        f"  {wanted.forward}{port}: {traffic.channels} open, "
+        f"{traffic.sent} bytes sent, {traffic.received} received"
+    )

@@ -1,0 +1,304 @@
+"""All forwarded connections of a session, at one end of it.
+
+Both ends are alike: sockets that were accepted here become channels that the peer is asked
+to connect, and channels that the peer opens become sockets that are connected here. Which
+of the latter are allowed is for the client or the server to say (:class:`Policy`).
+
+Keystrokes and the screen go first. Bulk is sealed only when the kernel takes it at once,
+one packet at a time, by one channel after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, Protocol
+
+import trio
+
+from trioet.errors import SessionUsedUp
+from trioet.link.resumable import ResumableLink
+from trioet.session.channel import FIRST_CREDIT, Channel, Traffic
+from trioet.session.credit import TERMINAL
+from trioet.session.datagrams import Datagrams
+from trioet.session.destinations import CannotReach, connect, connect_datagrams
+from trioet.wire.channels import (
+    ChannelCredit,
+    ChannelData,
+    ChannelEnd,
+    ChannelMessage,
+    ChannelOpen,
+    ChannelOpened,
+    ChannelRefused,
+    ChannelReset,
+    TrioetChannels,
+    Unlisten,
+)
+from trioet.wire.et_channels import EtChannels
+from trioet.wire.forward import Address, Endpoint
+from trioet.wire.forward_messages import Listen, Listening
+from trioet.wire.packet import Packet
+from trioet.wire.reach import Failure
+
+log = logging.getLogger(__name__)
+
+MAX_CHANNELS: Final = 1024
+"""Of a session, opened by either side, at each end."""
+
+MAX_CONNECTING: Final = 64
+"""Connections of a session that are being made at once; others wait for their turn."""
+
+MAX_EXTRA: Final = 64 * 1024 * 1024
+"""Bytes that a session's channels may have in credit beyond the first of each."""
+
+MAX_UNREAD: Final = 64 * 1024 * 1024
+"""Bytes from a peer without credit (a real ET) that applications have not read yet."""
+
+STALLED_S: Final = 1.0
+"""With so much unread: who takes nothing for this long loses its connection. Till then the
+whole link waits, the terminal too."""
+
+
+class Policy(Protocol):
+    """What client and server decide for themselves."""
+
+    def admit(self, message: ChannelOpen) -> tuple[Endpoint, Traffic] | None:
+        """Where a channel leads that the peer opens; None if it may not."""
+
+    def listen_said(self, message: Listen | Listening | Unlisten) -> None:
+        """The peer said something about listening."""
+
+    def credited(self, amount: int) -> None:
+        """The peer has dealt with so many bytes of the terminal."""
+
+
+class _Opening:
+    """A channel that the peer was asked to connect."""
+
+    def __init__(self, channel: Channel | Datagrams) -> None:
+        self.channel = channel
+        self.answered = trio.Event()
+        self.refusal: ChannelRefused | None = None
+
+
+class Forwards:
+    """The channels of one end. Its tasks run in the session's nursery."""
+
+    def __init__(
+        self,
+        link: ResumableLink,
+        peer: TrioetChannels | EtChannels,
+        policy: Policy,
+        nursery: trio.Nursery,
+        first_number: int,
+    ) -> None:
+        """``first_number`` is 1 for the client and 2 for the server (channels.py)."""
+        self.half_close = peer.half_close
+        self.credit = peer.credit
+        self.turn = trio.Lock()
+        self._link = link
+        self._peer = peer
+        self._policy = policy
+        self._nursery = nursery
+        self._next = first_number
+        self._channels: dict[int, Channel | Datagrams] = {}
+        self._openings: dict[int, _Opening] = {}
+        self._reaching: dict[int, trio.CancelScope] = {}
+        self._connecting = trio.Semaphore(MAX_CONNECTING)
+        self._extra = 0
+        self._unread = 0
+        self._drained = trio.lowlevel.ParkingLot()
+        self._fewer = trio.lowlevel.ParkingLot()
+
+    def __repr__(self) -> str:
+        return f"<Forwards channels={len(self._channels)} reaching={len(self._reaching)}>"
+
+    # Carrier
+
+    def say(self, message: ChannelMessage) -> None:
+        packet = self._peer.encode(message)
+        if packet is not None:
+            self._link.send(*packet)
+
+    async def wait_room(self) -> int:
+        await self._link.wait_bulk_room()
+        return self._link.bulk_chunk
+
+    def say_bulk(self, message: ChannelData) -> None:
+        packet = self._peer.encode(message)
+        if packet is not None:
+            self._link.send_bulk(*packet)
+
+    def may_grow(self, amount: int) -> bool:
+        if self._extra + amount > MAX_EXTRA:
+            return False
+        self._extra += amount
+        return True
+
+    def unread(self, change: int) -> None:
+        self._unread += change
+        if change < 0:
+            self._drained.unpark_all()
+
+    async def ready(self) -> None:
+        """Wait until more may come from a peer that knows no credit."""
+        while self._unread > MAX_UNREAD and not self.credit:
+            with trio.move_on_after(STALLED_S) as patience:
+                await self._drained.park()
+            if patience.cancelled_caught:
+                self._end_the_slowest()
+
+    def _end_the_slowest(self) -> None:
+        streams = [known for known in self._channels.values() if isinstance(known, Channel)]
+        slowest = max(streams, key=lambda channel: channel.unread, default=None)
+        if slowest is not None and slowest.unread:
+            log.warning("a connection was reset: its application reads nothing, %r", slowest)
+            slowest.abort()
+
+    # Outward: somebody connected here
+
+    @property
+    def full(self) -> bool:
+        """True when no more channels may be opened."""
+        return len(self._channels) + len(self._openings) + len(self._reaching) >= MAX_CHANNELS
+
+    async def wait_not_full(self) -> None:
+        """Wait until another channel may be opened."""
+        while self.full:
+            await self._fewer.park()
+
+    def new_number(self) -> int:
+        """A number for a channel that is opened here."""
+        number, self._next = self._next, self._next + 2
+        return number
+
+    async def open(
+        self, channel: Channel | Datagrams, listen: int, destination: Endpoint | None
+    ) -> None:
+        """Ask the peer to connect a channel, which then is to be :meth:`run`.
+
+        Cancellation tells the peer to forget it.
+
+        Raises:
+          CannotReach: the peer could not.
+        """
+        number = channel.number
+        opening = self._openings[number] = _Opening(channel)
+        datagrams = isinstance(channel, Datagrams)
+        credit = 0 if datagrams else FIRST_CREDIT
+        self.say(ChannelOpen(number, listen, destination, credit, datagrams))
+        try:
+            await opening.answered.wait()
+        except trio.Cancelled:
+            self._openings.pop(number, None)
+            self._channels.pop(number, None)
+            self._fewer.unpark_all()
+            self.say(ChannelReset(number))
+            raise
+        if opening.refusal is not None:
+            raise CannotReach(opening.refusal.why, opening.refusal.text)
+
+    async def run(self, channel: Channel | Datagrams) -> None:
+        """Carry a channel to its end. Cancellation closes its socket."""
+        try:
+            await channel.run()
+        except* SessionUsedUp:
+            log.info("channel %d: the session has come to its end", channel.number)
+        finally:
+            self._channels.pop(channel.number, None)
+            self._fewer.unpark_all()
+
+    # Inward: what the peer says
+
+    def arrived(self, packet: Packet) -> None:
+        """Take a packet of the peer's.
+
+        Raises:
+          PeerError: it makes no sense.
+        """
+        message = self._peer.decode(packet)
+        match message:
+            case None:
+                pass  # of what is over here, and the peer did not know yet
+            case ChannelOpen(channel):
+                self._asked(channel, message)
+            case ChannelOpened() | ChannelRefused():
+                self._answered(message)
+            case Listen() | Listening() | Unlisten():
+                self._policy.listen_said(message)
+            case ChannelCredit(channel, amount) if channel == TERMINAL:
+                self._policy.credited(amount)
+            case ChannelReset(channel) if channel in self._reaching:
+                self._reaching[channel].cancel()
+            case _:
+                self._tell(message)
+
+    def _answered(self, message: ChannelOpened | ChannelRefused) -> None:
+        number = message.channel
+        opening = self._openings.pop(number, None)
+        if isinstance(message, ChannelRefused):
+            if opening is not None:
+                self._fewer.unpark_all()
+                opening.refusal = message
+                opening.answered.set()
+        elif opening is None:
+            self.say(ChannelReset(number))  # whoever wanted it is gone
+        else:
+            # At once: the next packet may bring what the destination says.
+            self._channels[number] = opening.channel
+            opening.channel.credited(message.credit)
+            opening.answered.set()
+
+    def _tell(self, message: ChannelData | ChannelCredit | ChannelEnd | ChannelReset) -> None:
+        channel = self._channels.get(message.channel)
+        if channel is None:
+            return
+        match message:
+            case ChannelData(_, data):
+                channel.arrived(data)
+            case ChannelCredit(_, amount):
+                channel.credited(amount)
+            case ChannelEnd():
+                channel.ended()
+            case ChannelReset():
+                channel.was_reset()
+
+    def _asked(self, number: int, message: ChannelOpen) -> None:
+        if self.full:
+            self._refuse(number, Failure.GENERAL, "too many connections")
+        elif number in self._channels or number in self._reaching or number % 2 == self._next % 2:
+            self._refuse(number, Failure.GENERAL, f"channel {number} cannot be opened")
+        else:
+            self._reaching[number] = scope = trio.CancelScope()
+            self._nursery.start_soon(self._reach, number, message, scope)
+
+    def _refuse(self, number: int, why: Failure, text: str) -> None:
+        self.say(ChannelRefused(number, why, text))
+
+    async def _reach(self, number: int, message: ChannelOpen, scope: trio.CancelScope) -> None:
+        channel: Channel | Datagrams | None = None
+        try:
+            with scope:
+                channel = await self._connect(number, message)
+        except CannotReach as error:
+            self._refuse(number, error.failure, str(error))
+        finally:
+            del self._reaching[number]
+            self._fewer.unpark_all()
+        if channel is not None:
+            self._channels[number] = channel
+            channel.credited(message.credit)
+            self.say(ChannelOpened(number, FIRST_CREDIT))
+            await self.run(channel)
+
+    async def _connect(self, number: int, message: ChannelOpen) -> Channel | Datagrams:
+        admitted = self._policy.admit(message)
+        if admitted is None:
+            raise CannotReach(Failure.NOT_ALLOWED, "nobody asked for that")
+        where, traffic = admitted
+        async with self._connecting:
+            if not message.datagrams:
+                sock = await connect(where)
+                return Channel(number, sock, self, traffic)
+            if not isinstance(where, Address):
+                raise CannotReach(Failure.GENERAL, f"{where} takes no datagrams")
+            return Datagrams.connected(number, self, await connect_datagrams(where), traffic)

@@ -1,0 +1,141 @@
+"""A session's tunnels at the server: what its client wants listened on, and connected.
+
+All of it with the rights of the session's user, whose keeper this is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from trioet.errors import LocalError
+from trioet.link.resumable import ResumableLink
+from trioet.session.channel import Traffic
+from trioet.session.forwards import Forwards
+from trioet.session.listeners import CannotListen, PrivateSockets
+from trioet.session.tunnels import Tunnel
+from trioet.wire.channels import ChannelOpen, TrioetChannels, Unlisten
+from trioet.wire.et_channels import EtChannels
+from trioet.wire.forward import Endpoint, UnixPath, Variable
+from trioet.wire.forward_messages import Listen, Listening
+from trioet.wire.messages import InitialPayload
+
+log = logging.getLogger(__name__)
+
+MAX_LISTENERS: Final = 256
+"""Of a session: each takes one or two descriptors."""
+
+FIRST_NUMBER: Final = 2
+CLIENTS_PARITY: Final = 1
+
+
+class ServerTunnels:
+    """The policy of the server's end, and what listens there."""
+
+    def __init__(
+        self,
+        link: ResumableLink,
+        payload: InitialPayload,
+        nursery: trio.Nursery,
+        directory: str,
+        on_credit: Callable[[int], None],
+    ) -> None:
+        """``directory`` is the user's own for sockets. ``on_credit`` hears what the client
+        has shown of the terminal, in bytes."""
+        self.credited = on_credit
+        self._payload = payload
+        self._nursery = nursery
+        self._directory = directory
+        self._private: PrivateSockets | None = None
+        self._tunnels: dict[int, Tunnel] = {}
+        self._agreed = "channels" in payload.features
+        peer = TrioetChannels() if self._agreed else EtChannels(CLIENTS_PARITY)
+        self.forwards = Forwards(link, peer, self, nursery, FIRST_NUMBER)
+        self._outward = Traffic()
+
+    async def begin(self) -> tuple[dict[bytes, bytes], list[str]]:
+        """Listen where the client wants it, before the program starts.
+
+        Return the variables that the program is to have, and for a real ET, which has no
+        other way to hear it, what could not be had.
+        """
+        environment: dict[bytes, bytes] = {}
+        failures: list[str] = []
+        if self._agreed:
+            for listen in self._payload.listens:
+                await self._listen(listen, environment)
+        else:
+            for number, forward in enumerate(self._payload.reverse_tunnels, 1):
+                try:
+                    tunnel = Tunnel(str(forward), self.forwards, destination=forward.destination)
+                    await self._open(number, tunnel, forward.listen, environment)
+                except LocalError as error:
+                    failures.append(f"tunnel {forward}: {error}")
+        return environment, failures
+
+    def close(self) -> None:
+        """Remove what was placed in the file system. The tasks end with their nursery."""
+        if self._private is not None:
+            self._private.close()
+
+    async def _listen(self, listen: Listen, environment: dict[bytes, bytes]) -> None:
+        tunnel = Tunnel(
+            f"listen {listen.number} on {listen.endpoint}",
+            self.forwards,
+            listen=listen.number,
+            dynamic=listen.dynamic,
+            datagrams=listen.datagrams,
+        )
+        try:
+            await self._open(listen.number, tunnel, listen.endpoint, environment)
+        except LocalError as error:
+            self.forwards.say(Listening(listen.number, error=str(error)))
+        else:
+            self.forwards.say(Listening(listen.number, tunnel.port))
+
+    async def _open(
+        self,
+        number: int,
+        tunnel: Tunnel,
+        where: Endpoint | Variable,
+        environment: dict[bytes, bytes],
+    ) -> None:
+        if number in self._tunnels:
+            raise CannotListen(f"listen {number} is there already")
+        if len(self._tunnels) >= MAX_LISTENERS:
+            raise CannotListen(f"a session may listen on {MAX_LISTENERS} places at most")
+        if isinstance(where, Variable):
+            place = self._place(where.name)
+            environment[os.fsencode(where.name)] = os.fsencode(place.path)
+            where = place
+        self._tunnels[number] = tunnel
+        try:
+            await self._nursery.start(tunnel.run, where, self._nursery)
+        except CannotListen:
+            del self._tunnels[number]
+            raise
+
+    def _place(self, name: str) -> UnixPath:
+        if self._private is None:
+            self._private = PrivateSockets(self._directory)
+        return self._private.path(name)
+
+    # Policy
+
+    def admit(self, message: ChannelOpen) -> tuple[Endpoint, Traffic] | None:
+        """The client may connect to whatever its user may."""
+        if message.listen or message.destination is None:
+            return None
+        return message.destination, self._outward
+
+    def listen_said(self, message: Listen | Listening | Unlisten) -> None:
+        match message:
+            case Listen():
+                # A program that runs already cannot be told of a variable.
+                self._nursery.start_soon(self._listen, message, {})
+            case Unlisten(number) if number in self._tunnels:
+                self._tunnels.pop(number).close()

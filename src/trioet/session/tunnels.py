@@ -1,0 +1,199 @@
+"""A tunnel's beginning: what listens, and what becomes of those who connect."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any, Final, TypeAlias
+
+import trio
+
+from trioet.session.channel import Channel, Traffic
+from trioet.session.datagrams import MAX_DATAGRAM, Datagrams
+from trioet.session.destinations import CannotReach, reset
+from trioet.session.forwards import Forwards
+from trioet.session.listeners import Bound, Listener, open_datagrams, open_listener
+from trioet.wire.forward import Address, Endpoint
+from trioet.wire.socks import SocksError, SocksServer
+
+log = logging.getLogger(__name__)
+
+SOCKS_DEADLINE_S: Final = 10.0
+"""From connecting until an application has said where to."""
+
+SOCKS_CHUNK: Final = 1024
+
+MAX_FLOWS: Final = 256
+"""Applications that a UDP tunnel talks to at once."""
+
+
+_Source: TypeAlias = tuple[Any, ...]
+"""An address, as the socket module has it."""
+
+_Flow: TypeAlias = tuple[socket.socket, _Source]
+
+
+class Tunnel:
+    """Something that listens on this side, and what has come through it."""
+
+    def __init__(
+        self,
+        name: str,
+        forwards: Forwards,
+        *,
+        listen: int = 0,
+        destination: Endpoint | None = None,
+        dynamic: bool = False,
+        datagrams: bool = False,
+    ) -> None:
+        """``name`` is for messages. ``listen`` is the number of the client's Listen that the
+        tunnel is for, 0 for its own. Where it leads: ``destination``, or what the
+        application says by SOCKS (``dynamic``), or what the client knows of its Listen."""
+        self.traffic = Traffic()
+        self.port = 0
+        """Where it listens; 0 for a path."""
+        self._name = name
+        self._forwards = forwards
+        self._listen = listen
+        self._destination = destination
+        self._dynamic = dynamic
+        self._datagrams = datagrams
+        self._scope = trio.CancelScope()
+        self._flows: dict[_Flow, Datagrams] = {}
+
+    def __repr__(self) -> str:
+        return f"<Tunnel {self._name} port={self.port}>"
+
+    def close(self) -> None:
+        """Listen no longer. The connections that there are stay."""
+        self._scope.cancel()
+
+    async def run(
+        self,
+        where: Endpoint,
+        nursery: trio.Nursery,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen there until :meth:`close`; what is accepted gets a task in ``nursery``.
+
+        Raises:
+          CannotListen: the place cannot be had. ``task_status`` tells when it could.
+        """
+        with self._scope:
+            try:
+                if self._datagrams:
+                    with await open_datagrams(where) as bound:
+                        self.port = bound.port
+                        task_status.started()
+                        await self._hear(bound, nursery)
+                else:
+                    with await open_listener(where) as listener:
+                        self.port = listener.port
+                        task_status.started()
+                        await self._accept(listener, nursery)
+            except OSError as error:
+                log.error("%s: listens no longer: %s", self._name, error)
+
+    # Streams
+
+    async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
+        while True:
+            await self._forwards.wait_not_full()
+            nursery.start_soon(self._carry, await listener.accept())
+
+    async def _carry(self, sock: socket.socket) -> None:
+        channel = Channel(self._forwards.new_number(), sock, self._forwards, self.traffic)
+        try:
+            if self._dynamic:
+                await self._open_by_socks(channel, sock)
+            else:
+                await self._forwards.open(channel, self._listen, self._destination)
+        except (CannotReach, SocksError, trio.BrokenResourceError) as error:
+            log.info("%s: %s", self._name, error)
+            reset(sock)
+        except BaseException:
+            reset(sock)
+            raise
+        else:
+            await self._forwards.run(channel)
+
+    async def _open_by_socks(self, channel: Channel, sock: socket.socket) -> None:
+        """Ask the application where to, and answer it.
+
+        Raises:
+          SocksError, BrokenResourceError: it does not say.
+          CannotReach: it has been told why.
+        """
+        socks = SocksServer()
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(sock.dup())) as stream:
+            try:
+                destination = await _ask(stream, socks)
+                await self._forwards.open(channel, self._listen, destination)
+            except SocksError as error:
+                await _last_words(stream, error.reply)
+                raise
+            except CannotReach as error:
+                await _last_words(stream, socks.take_reply() + socks.fail(error.failure))
+                raise
+            await stream.send_all(socks.take_reply() + socks.succeed())
+        channel.begin_with(socks.rest())
+
+    # Datagrams
+
+    async def _hear(self, bound: Bound, nursery: trio.Nursery) -> None:
+        async with trio.open_nursery() as listening:
+            for sock in bound.sockets:
+                listening.start_soon(self._hear_one, sock, nursery)
+
+    async def _hear_one(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(sock)
+            try:
+                data, source = sock.recvfrom(MAX_DATAGRAM)
+            except OSError:
+                continue  # an answer to what was sent: nobody is there any more
+            key = (sock, source)
+            flow = self._flows.get(key)
+            if flow is None:
+                if len(self._flows) >= MAX_FLOWS or self._forwards.full:
+                    continue
+                flow = self._new_flow(sock, source)
+                self._flows[key] = flow
+                nursery.start_soon(self._carry_flow, key, flow)
+            flow.send(data)
+
+    def _new_flow(self, sock: socket.socket, source: _Source) -> Datagrams:
+        async def deliver(data: bytes) -> None:
+            await trio.lowlevel.wait_writable(sock)
+            sock.sendto(data, source)
+
+        number = self._forwards.new_number()
+        return Datagrams(number, self._forwards, deliver, self.traffic)
+
+    async def _carry_flow(self, key: _Flow, flow: Datagrams) -> None:
+        try:
+            await self._forwards.open(flow, self._listen, self._destination)
+            await self._forwards.run(flow)
+        except CannotReach as error:
+            log.info("%s: %s", self._name, error)
+        finally:
+            del self._flows[key]
+
+
+async def _ask(stream: trio.SocketStream, socks: SocksServer) -> Address:
+    with trio.move_on_after(SOCKS_DEADLINE_S):
+        while data := await stream.receive_some(SOCKS_CHUNK):
+            destination = socks.feed(data)
+            if destination is not None:
+                return destination
+            await stream.send_all(socks.take_reply())
+    raise SocksError("SOCKS: the application does not say where to")
+
+
+async def _last_words(stream: trio.SocketStream, words: bytes) -> None:
+    """Say something before the connection is closed, so that it is heard."""
+    with trio.move_on_after(SOCKS_DEADLINE_S):
+        await stream.send_all(words)
+        await stream.send_eof()
+        while await stream.receive_some(SOCKS_CHUNK):
+            pass
