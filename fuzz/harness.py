@@ -32,7 +32,9 @@ def instrumented(*besides: str) -> AbstractContextManager[None]:
     """Within it, what is imported of trioet, and ``besides``, tells the fuzzer where it was."""
     if atheris is None:
         return nullcontext()
-    instrumenting: AbstractContextManager[None] = atheris.instrument_imports(include=["trioet", *besides])
+    instrumenting: AbstractContextManager[None] = atheris.instrument_imports(
+        include=["trioet", *besides]
+    )
     return instrumenting
 
 

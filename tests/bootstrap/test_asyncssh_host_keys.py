@@ -21,6 +21,7 @@ UNREADABLE = {
     "bytes like an X.509 certificate": "box 0\0",
     "a key with no point": "box ecdsa-sha2-nistp256 "
     "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAAABBA==",
+    "a key with a negative number": "box ssh-rsa AAAAB3NzaC1yc2EAAAAB8wAAAAEJ",
     "no text": "\udcff\udc80\0",
 }
 

@@ -63,6 +63,17 @@ class Network:
         cable.server.shutdown()
         return cable.client
 
+    async def close_late(self) -> Line:
+        """As a router that waits for a keeper in vain."""
+        cable = Cable()
+
+        async def wait() -> None:
+            await trio.sleep(0.8 * FIRST_PATIENCE_S)
+            cable.server.shutdown()
+
+        self.pair.nursery.start_soon(wait)
+        return cable.client
+
     async def reset(self) -> Line:
         """As a router that is just killed."""
         cable = Cable()
@@ -354,6 +365,7 @@ async def test_the_first_connection_outlasts_a_router_that_restarts(
     ("how", "lasts_s", "told"),
     [
         (Network.close, FIRST_PATIENCE_S, "the peer closed the connection"),
+        (Network.close_late, FIRST_PATIENCE_S, "the peer closed the connection"),
         (Network.swallow, FIRST_PATIENCE_S, "connection timed out"),
         (Network.refuse, FIRST_REFUSED_S, "connection refused"),
     ],

@@ -242,11 +242,18 @@ async def test_of_two_requests_at_once_for_an_id_one_is_refused(host: Host) -> N
 
 
 async def test_requests_at_once_find_the_router_once(host: Host) -> None:
-    router = host.start_router()
+    """Even if they have to wait for it: its queue is full at first."""
+    router = Router(port=host.ports[0], replay_memory=1 << 30)
+    listener = bind_local(host.router_path, 0o600)
+    listener.listen(0)
+    in_front = await connect_local(host.router_path)
     async with trio.open_nursery() as nursery:
         for _ in range(3):
-            nursery.start_soon(host.open)
-    assert "keepers=1 ids=3" in repr(router)
+            nursery.start_soon(ask, host.path, Caller(host.nursery).request())
+        await wait_all_tasks_blocked(0.01)
+        in_front.close()
+        host.nursery.start_soon(router.serve_keepers, listener)
+    await until(lambda: "keepers=1 ids=3" in repr(router))
 
 
 async def test_it_has_so_many_sessions_and_no_more(

@@ -25,14 +25,14 @@ class Queue:
         self.listener.listen(1)
         self.callers: list[socket.socket] = []
         with pytest.raises(BlockingIOError):
-            while True:
-                self._call()
+            self._fill()
 
-    def _call(self) -> None:
-        caller = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.callers.append(caller)
-        caller.setblocking(False)
-        caller.connect(self.path)
+    def _fill(self) -> None:
+        while True:
+            caller = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.callers.append(caller)
+            caller.setblocking(False)
+            caller.connect(self.path)
 
     def close(self) -> None:
         for sock in (self.listener, *self.callers):

@@ -15,7 +15,7 @@ import trio
 from cancelling import Sweep, Victim, descriptors, settle
 from trioet.session import destinations
 from trioet.session.destinations import CannotReach, connect, connect_datagrams, reset
-from trioet.wire.forward import Address, UnixPath
+from trioet.wire.forward import LOOPBACK, Address, UnixPath
 from trioet.wire.reach import Failure
 
 
@@ -194,6 +194,7 @@ def test_cancelled_at_any_step_nothing_stays_open(runtime_dir: Path) -> None:
             trio.socket.set_custom_hostname_resolver(Resolver("127.0.0.2", "127.0.0.1"))
 
             async def connect_to_all() -> None:
+                (await connect(Address(LOOPBACK, port))).close()
                 (await connect(Address("some.example", port))).close()
                 (await connect(UnixPath(str(runtime_dir / "s")))).close()
                 (await connect_datagrams(Address("some.example", port))).close()
@@ -208,7 +209,7 @@ def test_cancelled_at_any_step_nothing_stays_open(runtime_dir: Path) -> None:
 DESTITUTE = """
 import resource, sys, trio
 from trioet.session.destinations import CannotReach, connect, connect_datagrams
-from trioet.wire.forward import Address, UnixPath
+from trioet.wire.forward import LOOPBACK, Address, UnixPath
 
 async def main():
     with open("/dev/null") as next_one:

@@ -48,8 +48,9 @@ class HostKeys:
             with contextlib.suppress(OSError):
                 text = Path(self._expand(path)).read_text(errors="replace")
                 for line in text.splitlines():
-                    # NameError: asyncssh's, of X.509 where pyOpenSSL is not installed.
-                    with contextlib.suppress(ValueError, NameError):
+                    # Of some lines asyncssh raises what it does not name: OverflowError, of
+                    # a negative number in a key; NameError, where pyOpenSSL is missing.
+                    with contextlib.suppress(Exception):
                         self.known.load(line)
 
     def accepts(self, address: str, key: asyncssh.SSHKey) -> bool:

@@ -79,6 +79,8 @@ PROMPT: Final = "\r\ntrioet> "
 INTERRUPT: Final = b"\x03"
 """Ctrl-C in the line for ~C gives it up."""
 
+NOTHING_THERE: Final = "no tunnel listens there; ~# lists them"
+
 SIGNAL_BASE: Final = 128
 """Exit status of a command that a signal ended, as shells say it."""
 
@@ -361,9 +363,7 @@ class Client:
             while parts:
                 part = parts.popleft()
                 if part is EscapeCommand.COMMAND_LINE:
-                    typed = [text for text in parts if isinstance(text, bytes)]
-                    parts.clear()
-                    await self._follow_command_line(b"".join(typed))
+                    await self._follow_command_line(_take_line(parts))
                 elif isinstance(part, EscapeCommand):
                     self._command(part)
                 else:
@@ -430,8 +430,9 @@ class Client:
             case Add(forward):
                 self.tunnels.add(forward)
             case Cancel():
-                if not self.tunnels.cancel(command.means):
-                    self._console.notice("trioet: nothing listens there; ~# lists what does")
+                closed = self.tunnels.cancel(command.means)
+                what = f"closed {', '.join(map(str, closed))}" if closed else NOTHING_THERE
+                self._console.notice(f"trioet: {what}")
             case Help():
                 self._console.notice(SESSION_HELP)
 
@@ -503,3 +504,16 @@ class Client:
             rows, columns = self._size[:2]
             for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
                 self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(size))
+
+
+def _take_line(parts: deque[bytes | EscapeCommand]) -> bytes:
+    """What was typed behind ~C at once, up to the end of the line; the rest stays."""
+    line = b""
+    while parts and isinstance(part := parts.popleft(), bytes):
+        text, newline, rest = part.partition(b"\r")
+        line += text + newline
+        if newline:
+            if rest:
+                parts.appendleft(rest)
+            break
+    return line

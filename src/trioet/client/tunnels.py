@@ -192,10 +192,10 @@ class ClientTunnels:
             assert self._forwards is not None, "begin() comes first"
             self._forwards.say(_listen(wanted))
 
-    def cancel(self, means: Callable[[Forward], bool]) -> bool:
+    def cancel(self, means: Callable[[Forward], bool]) -> list[Forward]:
         """Listen no longer where ``means`` says so; connections that there are stay.
 
-        Return whether there was one.
+        Return what there was.
         """
         found = [wanted for wanted in self._wanted.values() if means(wanted.forward)]
         for wanted in found:
@@ -204,7 +204,7 @@ class ClientTunnels:
             elif self._agreed and self._forwards is not None:
                 self._forwards.say(Unlisten(wanted.number))
             del self._wanted[wanted.number]
-        return bool(found)
+        return [wanted.forward for wanted in found]
 
     def report(self) -> str:
         """What there is, a line each, for people."""

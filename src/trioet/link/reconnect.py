@@ -111,6 +111,7 @@ class Reconnector:
         self._refusals = 0
         self._refused_first = self._refused_last = -math.inf
         self._started = 0.0
+        self._failure: Exception | None = None
 
     # What others tell us
 
@@ -241,9 +242,16 @@ class Reconnector:
                     self.refused += 1
                     log.info("refused %s: %s", attempt.line.peer_name, attempt.error)
                 self.reason = explain(attempt.error)
-                waited = trio.current_time() - self._started
-                if not self._link.established and waited >= patience_at_first(attempt.error):
-                    raise CannotConnect(self.reason) from attempt.error
+                self._failure = attempt.error
+                self._give_up_at_first(patience_at_first(attempt.error))
+        # However long those that still hang may.
+        self._give_up_at_first(FIRST_PATIENCE_S)
+
+    def _give_up_at_first(self, patience_s: float) -> None:
+        if self._failure is None or self._link.established:
+            return
+        if trio.current_time() - self._started >= patience_s:
+            raise CannotConnect(self.reason) from self._failure
 
     def _refused(self, refusal: Refused) -> None:
         """The server says no, without a seal.

@@ -213,7 +213,6 @@ class Router:
             return False
         self._owners[client_id] = registration
         registration.ids.add(client_id)
-        registration.wanted.discard(client_id)
         self._missed.forget(client_id)
         self._ended.forget(client_id)
         return True

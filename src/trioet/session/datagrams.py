@@ -67,6 +67,10 @@ class Datagrams:
         with suppress(trio.WouldBlock):
             self._to_say.send_nowait(data)
 
+    def close(self) -> None:
+        """End it, and tell the peer."""
+        self._scope.cancel()
+
     # What the peer says
 
     def arrived(self, data: bytes | memoryview) -> None:

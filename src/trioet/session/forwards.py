@@ -112,6 +112,11 @@ class Forwards:
     def __repr__(self) -> str:
         return f"<Forwards channels={len(self._channels)} reaching={len(self._reaching)}>"
 
+    @property
+    def streams(self) -> list[Channel]:
+        """The channels that are connected, without those of datagrams."""
+        return [known for known in self._channels.values() if isinstance(known, Channel)]
+
     # Carrier
 
     def say(self, message: ChannelMessage) -> None:
@@ -148,8 +153,7 @@ class Forwards:
                 self._end_the_slowest()
 
     def _end_the_slowest(self) -> None:
-        streams = [known for known in self._channels.values() if isinstance(known, Channel)]
-        slowest = max(streams, key=lambda channel: channel.unread, default=None)
+        slowest = max(self.streams, key=lambda channel: channel.unread, default=None)
         if slowest is not None and slowest.unread:
             log.warning("a connection was reset: its application reads nothing, %r", slowest)
             slowest.abort()
@@ -174,13 +178,15 @@ class Forwards:
     async def open(
         self, channel: Channel | Datagrams, listen: int, destination: Endpoint | None
     ) -> None:
-        """Ask the peer to connect a channel, which then is to be :meth:`run`.
+        """Ask the peer to connect a channel, which then is to be :meth:`run`; wait while there
+        are too many.
 
         Cancellation tells the peer to forget it.
 
         Raises:
           CannotReach: the peer could not.
         """
+        await self.wait_not_full()
         number = channel.number
         opening = self._openings[number] = _Opening(channel)
         datagrams = isinstance(channel, Datagrams)
@@ -265,11 +271,15 @@ class Forwards:
     def _asked(self, number: int, message: ChannelOpen) -> None:
         if self.full:
             self._refuse(number, Failure.GENERAL, "too many connections")
-        elif number in self._channels or number in self._reaching or number % 2 == self._next % 2:
+        elif not self._may_be_opened(number):
             self._refuse(number, Failure.GENERAL, f"channel {number} cannot be opened")
         else:
             self._reaching[number] = scope = trio.CancelScope()
             self._nursery.start_soon(self._reach, number, message, scope)
+
+    def _may_be_opened(self, number: int) -> bool:
+        theirs = number % 2 != self._next % 2 and number != TERMINAL
+        return theirs and number not in self._channels and number not in self._reaching
 
     def _refuse(self, number: int, why: Failure, text: str) -> None:
         self.say(ChannelRefused(number, why, text))

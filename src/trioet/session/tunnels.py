@@ -12,7 +12,7 @@ from trioet.session.channel import Channel, Traffic
 from trioet.session.datagrams import MAX_DATAGRAM, Datagrams
 from trioet.session.destinations import CannotReach, reset
 from trioet.session.forwards import Forwards
-from trioet.session.listeners import Bound, Listener, open_datagrams, open_listener
+from trioet.session.listeners import Bound, CannotListen, Listener, open_datagrams, open_listener
 from trioet.wire.forward import Address, Endpoint
 from trioet.wire.socks import SocksError, SocksServer
 
@@ -65,7 +65,7 @@ class Tunnel:
         return f"<Tunnel {self._name} port={self.port}>"
 
     def close(self) -> None:
-        """Listen no longer. The connections that there are stay."""
+        """Listen no longer. The connections that there are stay, those of UDP are over."""
         self._scope.cancel()
 
     async def run(
@@ -77,22 +77,26 @@ class Tunnel:
         """Listen there until :meth:`close`; what is accepted gets a task in ``nursery``.
 
         Raises:
-          CannotListen: the place cannot be had. ``task_status`` tells when it could.
+          CannotListen: the place cannot be had, or :meth:`close` came first. ``task_status``
+              tells when it could.
         """
+        listened = False
         with self._scope:
             try:
                 if self._datagrams:
                     with await open_datagrams(where) as bound:
-                        self.port = bound.port
+                        self.port, listened = bound.port, True
                         task_status.started()
                         await self._hear(bound, nursery)
                 else:
                     with await open_listener(where) as listener:
-                        self.port = listener.port
+                        self.port, listened = listener.port, True
                         task_status.started()
                         await self._accept(listener, nursery)
             except OSError as error:
                 log.error("%s: listens no longer: %s", self._name, error)
+        if not listened:
+            raise CannotListen(f"{self._name}: was closed before it listened")
 
     # Streams
 
@@ -135,17 +139,25 @@ class Tunnel:
             except CannotReach as error:
                 await _last_words(stream, socks.take_reply() + socks.fail(error.failure))
                 raise
-            await stream.send_all(socks.take_reply() + socks.succeed())
+            try:
+                await stream.send_all(socks.take_reply() + socks.succeed())
+            except trio.BrokenResourceError:
+                channel.abort()  # the destination is connected, and the application gone
         channel.begin_with(socks.rest())
 
     # Datagrams
 
     async def _hear(self, bound: Bound, nursery: trio.Nursery) -> None:
-        async with trio.open_nursery() as listening:
-            for sock in bound.sockets:
-                listening.start_soon(self._hear_one, sock, nursery)
+        try:
+            async with trio.open_nursery() as listening:
+                for sock in bound.sockets:
+                    listening.start_soon(self._hear_one, sock, nursery)
+        finally:
+            for flow in self._flows.values():
+                flow.close()  # what is answered goes out from these sockets
 
     async def _hear_one(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+        turn = trio.Lock()
         while True:
             await trio.lowlevel.wait_readable(sock)
             try:
@@ -157,15 +169,20 @@ class Tunnel:
             if flow is None:
                 if len(self._flows) >= MAX_FLOWS or self._forwards.full:
                     continue
-                flow = self._new_flow(sock, source)
+                flow = self._new_flow(sock, source, turn)
                 self._flows[key] = flow
                 nursery.start_soon(self._carry_flow, key, flow)
             flow.send(data)
 
-    def _new_flow(self, sock: socket.socket, source: _Source) -> Datagrams:
+    def _new_flow(self, sock: socket.socket, source: _Source, turn: trio.Lock) -> Datagrams:
         async def deliver(data: bytes) -> None:
-            await trio.lowlevel.wait_writable(sock)
-            sock.sendto(data, source)
+            async with turn:  # only one task may wait for a socket
+                while True:
+                    try:
+                        sock.sendto(data, source)
+                        return
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(sock)
 
         number = self._forwards.new_number()
         return Datagrams(number, self._forwards, deliver, self.traffic)

@@ -146,7 +146,7 @@ def encode_channel(message: ChannelMessage) -> bytes:
         case ChannelOpened(channel, credit):
             return HEAD.pack(Kind.OPENED, channel) + CREDIT.pack(credit)
         case ChannelRefused(channel, why, text):
-            return HEAD.pack(Kind.REFUSED, channel) + bytes([why]) + text.encode()
+            return HEAD.pack(Kind.REFUSED, channel) + bytes([why]) + text.encode(errors="replace")
         case ChannelEnd(channel):
             return HEAD.pack(Kind.END, channel)
         case ChannelReset(channel):
@@ -155,8 +155,8 @@ def encode_channel(message: ChannelMessage) -> bytes:
             return HEAD.pack(Kind.LISTEN, number) + encode_listen(message)
         case Listening(number):
             return HEAD.pack(Kind.LISTENING, number) + encode_listening(message)
-        case Unlisten(number):
-            return HEAD.pack(Kind.UNLISTEN, number)
+        case _:
+            return HEAD.pack(Kind.UNLISTEN, message.number)
 
 
 def decode_channel(payload: bytes) -> ChannelMessage:

@@ -79,7 +79,7 @@ class EtChannels:
                 self._theirs.add(channel)
                 return self._respond(channel)
             case ChannelRefused(channel, _, text):
-                return self._respond(channel, text.encode())
+                return self._respond(channel, text.encode(errors="replace"))
             case ChannelData(channel, data):
                 return self._data(channel, data=bytes(data))
             case ChannelEnd(channel):

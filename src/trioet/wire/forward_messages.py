@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from trioet.errors import MessageError
 from trioet.wire.forward import LOOPBACK, Address, Endpoint, Forward, Side, UnixPath, Variable
 from trioet.wire.pb import ETerminal_pb2, trioet_pb2
 from trioet.wire.protobuf import parse
-
-TYPING_BEGINS: Final = b"\x0a"
-"""Tag of TerminalBuffer's only field."""
 
 MAX_PORT: Final = 65535
 
@@ -93,8 +93,8 @@ def _fill(message: trioet_pb2.Endpoint, endpoint: Endpoint | Variable) -> None:
             message.port = port
         case UnixPath(path):
             message.path = _bytes(path)
-        case Variable(name):
-            message.variable = _bytes(name)
+        case _:
+            message.variable = _bytes(endpoint.name)
 
 
 def _endpoint(message: trioet_pb2.Endpoint, least_port: int) -> Endpoint | Variable:
@@ -189,8 +189,8 @@ def _fill_et(message: ETerminal_pb2.SocketEndpoint, endpoint: Endpoint) -> None:
             message.port = port
             if host != LOOPBACK:
                 message.name = _bytes(host)
-        case UnixPath(path):
-            message.name = _bytes(path)
+        case _:
+            message.name = _bytes(endpoint.path)
 
 
 def _et_endpoint(message: ETerminal_pb2.SocketEndpoint) -> Endpoint:
@@ -206,14 +206,15 @@ def fill_reverse_tunnel(message: ETerminal_pb2.PortForwardSourceRequest, forward
     """Write a remote forward as ET asks for it (5.1). It must be one that ET has."""
     assert forward.destination is not None, "ET has no SOCKS"
     _fill_et(message.destination, forward.destination)
-    match forward.listen:
+    listen = forward.listen
+    match listen:
         case Variable(name):
             message.environmentvariable = _bytes(name)
         case Address(host, port):
             message.source.name = _bytes(host)
             message.source.port = port
-        case UnixPath(path):
-            message.source.name = _bytes(path)
+        case _:
+            message.source.name = _bytes(listen.path)
 
 
 def read_reverse_tunnels(
@@ -270,8 +271,8 @@ def decode_forward_response(data: bytes) -> ForwardResponse:
     Raises:
       MessageError: not such an answer.
     """
-    _check_no_typing(data)
     message = parse(ETerminal_pb2.PortForwardDestinationResponse(), data)
+    _check_has(message, "clientfd", ("socketid", "error"))
     error = message.error if message.HasField("error") else None
     return ForwardResponse(message.clientfd, message.socketid, error)
 
@@ -295,8 +296,8 @@ def decode_forward_data(payload: bytes) -> ForwardData:
     Raises:
       MessageError: neither.
     """
-    _check_no_typing(payload)
     message = parse(ETerminal_pb2.PortForwardData(), payload)
+    _check_has(message, "sourcetodestination socketid", ("buffer", "error", "closed"))
     return ForwardData(
         message.sourcetodestination,
         message.socketid,
@@ -306,7 +307,9 @@ def decode_forward_data(payload: bytes) -> ForwardData:
     )
 
 
-def _check_no_typing(payload: bytes) -> None:
-    # A type travels unsealed. ET writes the fields in order, and their first is another.
-    if payload.startswith(TYPING_BEGINS):
-        raise MessageError("forwarded data that begins as typing does")
+def _check_has(message: Message, always: str, one_of: tuple[str, ...]) -> None:
+    # A type travels unsealed: none of ET's messages may pass for another.
+    told = {field.name for field, _ in message.ListFields()}
+    complete = any(told == {*always.split(), one} for one in one_of)
+    if not complete or len(UnknownFieldSet(message)):
+        raise MessageError(f"a {message.DESCRIPTOR.name} of {', '.join(sorted(told)) or 'nothing'}")
