@@ -151,8 +151,12 @@ class ClientTunnels:
             return None
         if wanted.forward.datagrams != message.datagrams:
             return None
-        destination = wanted.forward.destination or message.destination
-        return (destination, wanted.traffic) if destination is not None else None
+        if wanted.forward.destination is not None:
+            return wanted.forward.destination, wanted.traffic
+        # SOCKS says addresses: our Unix sockets are not for whoever is over there.
+        if isinstance(message.destination, Address):
+            return message.destination, wanted.traffic
+        return None
 
     def _as_et(self, message: ChannelOpen) -> Wanted | None:
         """ET's server tells where to instead of what for."""

@@ -67,11 +67,11 @@ class ServerTunnels:
         failures: list[str] = []
         if self._agreed:
             for listen in self._payload.listens:
-                await self._listen(listen, environment)
+                await self._listen(listen, self._tunnel(listen), environment)
         else:
             for number, forward in enumerate(self._payload.reverse_tunnels, 1):
+                tunnel = Tunnel(str(forward), self.forwards, destination=forward.destination)
                 try:
-                    tunnel = Tunnel(str(forward), self.forwards, destination=forward.destination)
                     await self._open(number, tunnel, forward.listen, environment)
                 except LocalError as error:
                     failures.append(f"tunnel {forward}: {error}")
@@ -82,14 +82,18 @@ class ServerTunnels:
         if self._private is not None:
             self._private.close()
 
-    async def _listen(self, listen: Listen, environment: dict[bytes, bytes]) -> None:
-        tunnel = Tunnel(
+    def _tunnel(self, listen: Listen) -> Tunnel:
+        return Tunnel(
             f"listen {listen.number} on {listen.endpoint}",
             self.forwards,
             listen=listen.number,
             dynamic=listen.dynamic,
             datagrams=listen.datagrams,
         )
+
+    async def _listen(
+        self, listen: Listen, tunnel: Tunnel, environment: dict[bytes, bytes]
+    ) -> None:
         try:
             await self._open(listen.number, tunnel, listen.endpoint, environment)
         except LocalError as error:
@@ -104,20 +108,19 @@ class ServerTunnels:
         where: Endpoint | Variable,
         environment: dict[bytes, bytes],
     ) -> None:
-        if number in self._tunnels:
+        if self._tunnels.setdefault(number, tunnel) is not tunnel:
             raise CannotListen(f"listen {number} is there already")
-        if len(self._tunnels) >= MAX_LISTENERS:
-            raise CannotListen(f"a session may listen on {MAX_LISTENERS} places at most")
-        if isinstance(where, Variable):
-            place = self._place(where.name)
-            environment[os.fsencode(where.name)] = os.fsencode(place.path)
-            where = place
-        self._tunnels[number] = tunnel
         try:
-            await self._nursery.start(tunnel.run, where, self._nursery)
+            if len(self._tunnels) > MAX_LISTENERS:
+                raise CannotListen(f"a session may listen on {MAX_LISTENERS} places at most")
+            place = self._place(where.name) if isinstance(where, Variable) else where
+            await self._nursery.start(tunnel.run, place, self._nursery)
         except CannotListen:
-            del self._tunnels[number]
+            if self._tunnels.get(number) is tunnel:
+                del self._tunnels[number]
             raise
+        if isinstance(where, Variable):
+            environment[os.fsencode(where.name)] = os.fsencode(str(place))
 
     def _place(self, name: str) -> UnixPath:
         if self._private is None:
@@ -134,8 +137,11 @@ class ServerTunnels:
 
     def listen_said(self, message: Listen | Listening | Unlisten) -> None:
         match message:
-            case Listen():
+            case Listen(number):
+                tunnel = self._tunnel(message)
+                # At once: what comes next may be that it is to end.
+                self._tunnels.setdefault(number, tunnel)
                 # A program that runs already cannot be told of a variable.
-                self._nursery.start_soon(self._listen, message, {})
+                self._nursery.start_soon(self._listen, message, tunnel, {})
             case Unlisten(number) if number in self._tunnels:
                 self._tunnels.pop(number).close()

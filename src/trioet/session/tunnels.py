@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 SOCKS_DEADLINE_S: Final = 10.0
 """From connecting until an application has said where to."""
 
+MAX_ASKED: Final = 64
+"""Applications that say to one tunnel at once where to; others wait to be accepted."""
+
 SOCKS_CHUNK: Final = 1024
 
 MAX_FLOWS: Final = 256
@@ -60,6 +63,7 @@ class Tunnel:
         self._datagrams = datagrams
         self._scope = trio.CancelScope()
         self._flows: dict[_Flow, Datagrams] = {}
+        self._asked = trio.Semaphore(MAX_ASKED)
 
     def __repr__(self) -> str:
         return f"<Tunnel {self._name} port={self.port}>"
@@ -103,6 +107,9 @@ class Tunnel:
     async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
         while True:
             await self._forwards.wait_not_full()
+            if self._dynamic:
+                async with self._asked:
+                    pass
             nursery.start_soon(self._carry, await listener.accept())
 
     async def _carry(self, sock: socket.socket) -> None:
@@ -131,7 +138,8 @@ class Tunnel:
         socks = SocksServer()
         async with trio.SocketStream(trio.socket.from_stdlib_socket(sock.dup())) as stream:
             try:
-                destination = await _ask(stream, socks)
+                async with self._asked:
+                    destination = await _ask(stream, socks)
                 await self._forwards.open(channel, self._listen, destination)
             except SocksError as error:
                 await _last_words(stream, error.reply)
