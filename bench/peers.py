@@ -32,6 +32,8 @@ class Peer(ABC):
     title: str
     programs: tuple[str, ...] = ()
     """What it needs on PATH besides ssh and sshd."""
+    only: tuple[str, ...] = ()
+    """The rows that it takes part in; none: all of them."""
     reconnects: bool = False
     """Whether it connects through a TCP port that a proxy of ours can stand before."""
 
@@ -266,7 +268,31 @@ class Trioet(Peer):
         return {pid for pid in running if "keeper" in processes.command_line(pid)}
 
 
-PEERS: Final[tuple[type[Peer], ...]] = (Trioet, EternalTerminal, Ssh, Mosh)
+class Least(Peer):
+    """What any program on Trio takes at least: least.py."""
+
+    name, title = "least", "least on Trio"
+    only = ("echo",)
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self._port = free_port()
+
+    def version(self) -> str:
+        return "the least on Trio: no packets, no key (bench/least.py)"
+
+    def start(self) -> None:
+        environment = {**self.near_environment(), **self.far_environment()}
+        self._start_daemon(self._command("server"), environment, self._port)
+
+    def argv(self, port: int | None = None) -> list[str]:
+        return self._command("client")
+
+    def _command(self, part: str) -> list[str]:
+        return [sys.executable, str(PROJECT / "bench" / "least.py"), part, str(self._port)]
+
+
+PEERS: Final[tuple[type[Peer], ...]] = (Trioet, EternalTerminal, Ssh, Mosh, Least)
 
 
 def missing_programs(peer: type[Peer]) -> list[str]:

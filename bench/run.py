@@ -52,7 +52,9 @@ def start_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Peer], li
 def measure(row: Row, peers: Sequence[Peer], scale: Scale, rounds: int) -> Results:
     """Measure one row; a peer that fails in one round has another chance in the next."""
     results = Results(row)
-    suited = [peer for peer in peers if row.suits(peer)]
+    suited = [
+        peer for peer in peers if row.suits(peer) and (not peer.only or row.name in peer.only)
+    ]
     begun = time.monotonic()
     for number in range(rounds):
         for peer in suited:
