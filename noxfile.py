@@ -145,6 +145,12 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def tunnels(session: nox.Session) -> None:
+    """Eight tunnels and the agent through 100 cuts; then one application does not read."""
+    prove(session, "tunnels")
+
+
+@nox.session
 def siege(session: nox.Session) -> None:
     """A real user works while strangers do what they can."""
     prove(session, "siege")
