@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from trioet.errors import MessageError
 from trioet.wire.forward import Endpoint
@@ -50,8 +49,7 @@ class Kind(IntEnum):
     UNLISTEN = 0x4F
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelOpen:
+class ChannelOpen(NamedTuple):
     """Somebody connected to a tunnel.
 
     ``listen`` is the number of the client's Listen that it came of, 0 for a tunnel of the
@@ -65,16 +63,14 @@ class ChannelOpen:
     datagrams: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelOpened:
+class ChannelOpened(NamedTuple):
     """The destination is connected."""
 
     channel: int
     credit: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelRefused:
+class ChannelRefused(NamedTuple):
     """The destination cannot be reached: the channel never was."""
 
     channel: int
@@ -82,38 +78,33 @@ class ChannelRefused:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelData:
+class ChannelData(NamedTuple):
     """Bytes of a stream, or one datagram."""
 
     channel: int
     data: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelCredit:
+class ChannelCredit(NamedTuple):
     """So many bytes more may be sent."""
 
     channel: int
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelEnd:
+class ChannelEnd(NamedTuple):
     """Nothing more comes from this side; the other may go on."""
 
     channel: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelReset:
+class ChannelReset(NamedTuple):
     """The channel is gone, with all that is still on its way."""
 
     channel: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unlisten:
+class Unlisten(NamedTuple):
     """Listen no longer; the channels that are there stay."""
 
     number: int
