@@ -401,7 +401,7 @@ WITH_THE_KEY: Final[dict[str, tuple[int, bytes, str]]] = {
     "typing as forwarded data": (
         PacketType.PORT_FORWARD_DATA,
         encode_terminal_buffer(b"rm -rf"),
-        "as typing does",
+        "PortForwardData",
     ),
     "a channel that was not agreed": (PacketType.CHANNEL, b"", "packet type 67"),
     "output that is no protobuf": (PacketType.TERMINAL_BUFFER, b"\xff\xff", "not a TerminalBuffer"),

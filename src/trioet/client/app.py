@@ -1,8 +1,7 @@
 """The client: console on one side, an eternal link on the other.
 
 One nursery owns the tasks: reconnect loop, liveness, typing, window size, status line,
-wakers. Output is written to the terminal by the task that received it, so that a key's
-echo crosses no queue.
+wakers. What is shown, and how, is the business of screen.py; tunnels are that of tunnels.py.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import trio
 from trioet.bootstrap.plain import plain
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
-from trioet.client.modes import TerminalModes
-from trioet.client.status import StatusLine
+from trioet.client.screen import Screen
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
 from trioet.errors import (
@@ -118,16 +116,7 @@ class Client:
         self.reconnector = Reconnector(self.link, wish.client_id, wish.dial)
         self._liveness = Liveness(self.link, wish.keepalive_s, self._suspect)
         self.link.on_change = self._line_changed
-        self._modes = TerminalModes()
-        self._status = StatusLine()
-        self._screen = b""
-        self._unshown = b""
-        """Bytes for the terminal that it has not taken; written by who holds ``_slow``."""
-        self._slow = trio.Lock()
-        self._behind = trio.Event()
-        """The terminal takes less than comes."""
-        self._to_grant = 0
-        """Bytes of the program that came and that the server has no credit for again."""
+        self._screen = Screen(console, self._grant)
         self._debt = Debt()
         self._typing = Credit()
         self._nursery: trio.Nursery | None = None
@@ -158,8 +147,7 @@ class Client:
             case PacketType.TERMINAL_BUFFER:
                 output = decode_terminal_buffer(packet.payload)
                 if self._wish.has_terminal:
-                    self._to_grant += len(output)
-                    self._screen += output
+                    self._screen.take(output)
                 else:
                     self._grant(len(output))
             case PacketType.STDERR:
@@ -173,12 +161,10 @@ class Client:
                 self._forwards.arrived(packet)
 
     async def ready(self) -> None:
-        if self._status.shown:
-            self._hide_status()
-        if self._screen:
-            self._show()
-        if self._unshown and (self._over is not None or not self._agreed_channels):
-            await self._show_the_rest()
+        self._hide_status()
+        self._screen.show()
+        if self._screen.behind and (self._over is not None or not self._agreed_channels):
+            await self._screen.show_the_rest()
         if self._forwards is not None:
             await self._forwards.ready()
         self.link.dealt_with()
@@ -190,44 +176,12 @@ class Client:
     def _agreed_channels(self) -> bool:
         return "channels" in (self._accepted or ())
 
-    def _show(self) -> None:
-        output, self._screen = self._screen, b""
-        if self._console.is_tty_out:
-            output = self._modes.feed(output)
-        self._unshown += output
-        if not self._slow.locked():
-            self._show_now()
-        if self._unshown:
-            self._behind.set()
-
-    def _show_now(self) -> None:
-        taken = self._console.write_nowait(self._unshown)
-        self._unshown = self._unshown[taken:]
-        # What was shown may be a little more or less than what came: modes.py holds some back.
-        granted = min(taken, self._to_grant) if self._unshown else self._to_grant
-        self._to_grant -= granted
-        self._grant(granted)
-
     def _grant(self, amount: int) -> None:
         """So much of the program's output was dealt with: let more come."""
         granted = self._debt.take(amount)
         if granted and self._agreed_channels:
             assert self._forwards is not None, "they are agreed"
             self._forwards.say(ChannelCredit(TERMINAL, granted))
-
-    async def _keep_showing(self) -> None:
-        """Show what the terminal does not take at once, while the link goes on."""
-        while True:
-            await self._behind.wait()
-            self._behind = trio.Event()
-            await self._show_the_rest()
-
-    async def _show_the_rest(self) -> None:
-        """Lines come here one after the other. Cancellation leaves it to whoever comes next."""
-        async with self._slow:
-            while self._unshown:
-                await self._console.wait_writable()
-                self._show_now()
 
     def _welcome(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_RESPONSE:
@@ -241,7 +195,7 @@ class Client:
         assert self._nursery is not None, "run() comes first"
         if self._agreed_channels:
             self._typing.agree()
-            self._nursery.start_soon(self._keep_showing)
+            self._nursery.start_soon(self._screen.keep_showing)
         self._forwards = self.tunnels.begin(self.link, self._agreed_channels, self._nursery)
         if response.error:
             text = plain(response.error)
@@ -278,7 +232,7 @@ class Client:
                 await self._finished.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._restore_screen()
+            self._screen.restore()
             self.link.close()
         if self._failure is not None:
             raise self._failure
@@ -349,11 +303,6 @@ class Client:
             return SIGNAL_BASE + over.signal
         return over.status if over.status is not None else EXIT_LOST
 
-    def _restore_screen(self) -> None:
-        rest = self._status.clear() + self._modes.take_held() + self._modes.reset_sequence()
-        if rest and self._console.is_tty_out:
-            self._console.write_nowait(rest)
-
     # Typing
 
     async def _read_keys(self) -> None:
@@ -408,7 +357,7 @@ class Client:
 
         Cancellation leaves the terminal to be restored by its owner.
         """
-        async with self._slow:
+        async with self._screen.held():
             self._console.enter_line_mode()
             self._console.notice(PROMPT, end="")
             while not line.endswith((b"\n", b"\r")):
@@ -418,7 +367,6 @@ class Client:
                     break
                 line += data
             self._console.enter_raw()
-        self._behind.set()
         try:
             command = parse_session_command(
                 line.decode(errors="replace"), gateway_ports=self._wish.gateway_ports
@@ -478,8 +426,6 @@ class Client:
             self._hide_status()
 
     def _show_status(self) -> None:
-        if not self._console.is_tty_out or not self._modes.interruptible or self._slow.locked():
-            return
         silence = trio.current_time() - self._heard_at()
         reason = self.reconnector.reason
         why = f" ({reason})" if reason != NO_REPLY else ""
@@ -487,19 +433,13 @@ class Client:
             f"trioet: no reply from {self._wish.host} for {silence:.0f} s{why}; "
             "typing is kept, Enter ~. disconnects"
         )
-        rows, columns = self._size[:2]
-        modes = self._modes
-        shown = self._status.show(text, rows, columns, modes.alternate_screen, modes.text_below)
-        self._console.write_nowait(shown)
+        self._screen.show_status(text, *self._size[:2])
 
     def _heard_at(self) -> float:
         return max(self.link.last_heard, self._begun)
 
     def _hide_status(self) -> None:
-        if not self._status.shown:
-            return
-        self._console.write_nowait(self._status.clear())
-        if self._status.needs_redraw:
+        if self._screen.hide_status():
             # What the line covered is the program's to draw: a change of size makes it.
             rows, columns = self._size[:2]
             for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
