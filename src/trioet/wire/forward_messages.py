@@ -11,13 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.message import Message
-from google.protobuf.unknown_fields import UnknownFieldSet
-
 from trioet.errors import MessageError
 from trioet.wire.forward import LOOPBACK, Address, Endpoint, Forward, Side, UnixPath, Variable
 from trioet.wire.pb import ETerminal_pb2, trioet_pb2
-from trioet.wire.protobuf import parse
+from trioet.wire.protobuf import check_has, parse
 
 MAX_PORT: Final = 65535
 
@@ -272,7 +269,7 @@ def decode_forward_response(data: bytes) -> ForwardResponse:
       MessageError: not such an answer.
     """
     message = parse(ETerminal_pb2.PortForwardDestinationResponse(), data)
-    _check_has(message, "clientfd", ("socketid", "error"))
+    check_has(message, "clientfd", ("socketid", "error"))
     error = message.error if message.HasField("error") else None
     return ForwardResponse(message.clientfd, message.socketid, error)
 
@@ -297,7 +294,7 @@ def decode_forward_data(payload: bytes) -> ForwardData:
       MessageError: neither.
     """
     message = parse(ETerminal_pb2.PortForwardData(), payload)
-    _check_has(message, "sourcetodestination socketid", ("buffer", "error", "closed"))
+    check_has(message, "sourcetodestination socketid", ("buffer", "error", "closed"))
     return ForwardData(
         message.sourcetodestination,
         message.socketid,
@@ -305,11 +302,3 @@ def decode_forward_data(payload: bytes) -> ForwardData:
         message.HasField("closed"),
         message.error if message.HasField("error") else None,
     )
-
-
-def _check_has(message: Message, always: str, one_of: tuple[str, ...]) -> None:
-    # A type travels unsealed: none of ET's messages may pass for another.
-    told = {field.name for field, _ in message.ListFields()}
-    complete = any(told == {*always.split(), one} for one in one_of)
-    if not complete or len(UnknownFieldSet(message)):
-        raise MessageError(f"a {message.DESCRIPTOR.name} of {', '.join(sorted(told)) or 'nothing'}")
