@@ -62,7 +62,7 @@ os._exit(0 if (answer, running.process.wait()) == (b"line", 3) else 1)
 def test_the_line_goes_in_by_stdin_and_the_answer_comes_out() -> None:
     running = spawn_ssh(["cat"], LINE, "box")
 
-    assert running.process.wait(20) == 0
+    assert running.process.wait() == 0
     assert os.read(running.output, 100) == LINE
     os.close(running.output)
 
@@ -70,7 +70,7 @@ def test_the_line_goes_in_by_stdin_and_the_answer_comes_out() -> None:
 def test_an_ssh_that_ends_at_once_is_no_error_yet() -> None:
     running = spawn_ssh(["true"], LINE * 10000, "box")
 
-    assert running.process.wait(20) == 0
+    assert running.process.wait() == 0
     os.close(running.output)
 
 
@@ -100,13 +100,13 @@ def test_the_configuration_is_asked_for_silently(
 
     running = spawn_ssh_config(ssh_config_argv(target), "farside")
 
-    assert running.process.wait(20) == 255
+    assert running.process.wait() == 255
     os.close(running.output)
     assert capfd.readouterr().err == ""
 
 
 def test_ssh_can_be_started_without_importing_anything_slow() -> None:
-    names = "'trio', 'nacl', 'google', 'asyncssh', 'asyncio', 'ssl', 'json', 'ipaddress'"
+    names = "'subprocess', 'trio', 'nacl', 'google', 'asyncssh', 'asyncio', 'ssl', 'json', 'ipaddress'"
     script = f"""
 import sys
 import trioet.bootstrap.spawn, trioet.bootstrap.remote_command, trioet.bootstrap.host
@@ -124,7 +124,7 @@ def test_no_passkey_is_ever_in_an_argument_list(sshd: Sshd, tmp_path: Path) -> N
 
     running = spawn_ssh(argv, LINE, "farside")
 
-    assert running.process.wait(20) == 0
+    assert running.process.wait() == 0
     assert os.read(running.output, 100) == LINE
     os.close(running.output)
     assert b"farside" in seen.read_bytes()

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
-import subprocess
 from contextlib import AsyncExitStack
 from typing import Final
 
 import trio
 
+from trioet.bootstrap.child import Child
 from trioet.bootstrap.invitation import Invitation, InvitationReader
 from trioet.bootstrap.remote_command import EXIT_MISSING
 from trioet.bootstrap.spawn import (
@@ -129,7 +130,7 @@ async def finish(running: RunningSsh) -> None:
 
 
 async def _read_until_ended(
-    output: trio.lowlevel.FdStream, reader: InvitationReader, process: subprocess.Popen[bytes]
+    output: trio.lowlevel.FdStream, reader: InvitationReader, process: Child
 ) -> Invitation | None:
     """Read until the invitation, the end of the output, or shortly after that of ssh."""
     invitation: Invitation | None = None
@@ -157,7 +158,7 @@ async def _read(output: trio.lowlevel.FdStream, reader: InvitationReader) -> Inv
             return invitation
 
 
-async def _cancel_once_ended(process: subprocess.Popen[bytes], reading: trio.CancelScope) -> None:
+async def _cancel_once_ended(process: Child, reading: trio.CancelScope) -> None:
     await _wait(process)
     await trio.sleep(DRAIN_GRACE_S)
     reading.cancel()
@@ -181,16 +182,22 @@ async def _failure(running: RunningSsh, reader: InvitationReader) -> StepFailed:
     return reader.no_invitation(f"ssh ended with exit status {status}")
 
 
-async def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process. Cancellation leaves it running, and a thread waiting."""
-    return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+async def _wait(process: Child) -> int:
+    """Wait for a process. Cancellation leaves it running."""
+    if process.poll() is None:
+        ended = os.pidfd_open(process.pid)
+        try:
+            await trio.lowlevel.wait_readable(ended)
+        finally:
+            os.close(ended)
+    return process.wait()
 
 
-async def _end(process: subprocess.Popen[bytes]) -> None:
+async def _end(process: Child) -> None:
     """End a process: politely, because ssh restores the terminal then; then not."""
-    for end in (process.terminate, process.kill):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return
-        end()
+        process.send_signal(number)
         with trio.move_on_after(ENDING_GRACE_S, shield=True):
             await _wait(process)

@@ -7,11 +7,13 @@ then reads the answer with ``trioet.bootstrap.openssh``.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import subprocess
+import signal
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from trioet.bootstrap.child import Child
 from trioet.errors import StepFailed
 
 OVERRIDES: Final = (
@@ -43,14 +45,14 @@ class RunningSsh(NamedTuple):
     Hand it to ``openssh.read_invitation`` or ``read_ssh_config``, or ``abandon`` it.
     """
 
-    process: subprocess.Popen[bytes]
+    process: Child
     output: int
     host: str
 
     def abandon(self) -> None:
         """End it, blocking until it has ended: for an error before anybody reads."""
         os.close(self.output)
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         self.process.wait()
 
 
@@ -90,12 +92,14 @@ def spawn_ssh(argv: Sequence[str], line: bytes, host: str) -> RunningSsh:
     Raises:
       StepFailed: there is no ssh program.
     """
-    running = _spawn(argv, host, stderr=None, stdin=subprocess.PIPE)
-    stdin = running.process.stdin
-    assert stdin is not None
-    # If ssh is gone already, its exit status says more than a broken pipe.
-    with contextlib.suppress(BrokenPipeError), stdin:
-        stdin.write(line)
+    stdin, ours = _pipe()
+    try:
+        running = _spawn(argv, host, stdin, stderr=2)
+        # If ssh is gone already, its exit status says more than a broken pipe.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(ours, line)
+    finally:
+        os.close(ours)
     return running
 
 
@@ -105,17 +109,36 @@ def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
     Raises:
       StepFailed: there is no ssh program.
     """
-    return _spawn(argv, host, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    nothing = _above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    return _spawn(argv, host, nothing, stderr=nothing)
 
 
-def _spawn(argv: Sequence[str], host: str, *, stderr: int | None, stdin: int) -> RunningSsh:
-    output, ours = os.pipe()
+def _spawn(argv: Sequence[str], host: str, stdin: int, *, stderr: int) -> RunningSsh:
+    """Start it; ``stdin`` is closed here in any case."""
+    output, ours = _pipe()
     try:
-        process = subprocess.Popen(argv, stdin=stdin, stdout=ours, stderr=stderr)
+        process = Child(argv, (stdin, ours, stderr))
     except OSError as error:
         os.close(output)
         hint = "install OpenSSH's client, or use --ssh-backend asyncssh"
         raise StepFailed("ssh", f"cannot run {argv[0]}: {error.strerror}", hint) from error
     finally:
         os.close(ours)
+        os.close(stdin)
     return RunningSsh(process, output, host)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe: its reading and its writing end."""
+    reading, writing = os.pipe()
+    return _above_streams(reading), _above_streams(writing)
+
+
+def _above_streams(descriptor: int) -> int:
+    """The same under a number that is none of the standard streams', one of which may be
+    closed here."""
+    if descriptor > 2:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
