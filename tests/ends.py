@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from unittest.mock import patch
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -13,12 +16,14 @@ from trio.testing import wait_all_tasks_blocked
 from lines import Cable
 from pairs import ID, KEY
 from trioet.errors import TrioetError
+from trioet.link import pace, resumable
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role
+from trioet.session import channel, forwards
 from trioet.session.channel import Traffic
 from trioet.session.forwards import Forwards
 from trioet.session.tunnels import Tunnel
-from trioet.wire.channels import ChannelMessage, ChannelOpen, TrioetChannels, Unlisten
+from trioet.wire.channels import ChannelData, ChannelMessage, ChannelOpen, TrioetChannels, Unlisten
 from trioet.wire.et_channels import EtChannels
 from trioet.wire.forward import Address, Endpoint
 from trioet.wire.forward_messages import Listen, Listening
@@ -37,8 +42,10 @@ class End:
         parity, first = (0, 1) if role is Role.CLIENT else (1, 2)
         peer = EtChannels(parity) if et else TrioetChannels()
         self.forwards = Forwards(self.link, peer, self, nursery, first)
-        self.traffic = Traffic()
+        self.traffic = Traffic("a tunnel")
         self.typed: list[bytes] = []
+        self.bulk = 0
+        """Bytes of channels that came before anything was typed."""
         self.granted = 0
         self.said: list[Listen | Listening | Unlisten] = []
         self.asked: list[ChannelOpen] = []
@@ -50,6 +57,7 @@ class End:
         if packet.type == PacketType.TERMINAL_BUFFER:
             self.typed.append(packet.payload)
         else:
+            self.bulk += 0 if self.typed else len(packet.payload)
             self.forwards.arrived(packet)
 
     async def ready(self) -> None:
@@ -86,7 +94,7 @@ class End:
         tunnel = Tunnel(
             "a tunnel", self.forwards, destination=destination, dynamic=dynamic, datagrams=datagrams
         )
-        await self.nursery.start(tunnel.run, where, self.nursery)
+        await self.nursery.start(tunnel.run, where)
         return tunnel
 
 
@@ -121,15 +129,41 @@ class Ends:
             await self.server.link.run_server_line(line, b"")
 
 
+class _Faults(logging.Handler):
+    """What was raised where nothing should be."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[1]:
+            self.found.append(record.exc_info[1])
+
+
+@contextmanager
+def no_fault() -> Iterator[None]:
+    """A fault of ours costs a connection and is logged; here it is a failure."""
+    faults, log = _Faults(), logging.getLogger("trioet.session.forwards")
+    log.addHandler(faults)
+    try:
+        yield
+    finally:
+        log.removeHandler(faults)
+    if faults.found:
+        raise faults.found[0]
+
+
 @asynccontextmanager
 async def two_ends(*, et: bool = False, cable: Cable | None = None) -> AsyncIterator[Ends]:
     """Two ends that are connected; cancelled at the end."""
-    async with trio.open_nursery() as nursery:
-        ends = Ends(nursery, et=et)
-        ends.connect(cable)
-        await wait_all_tasks_blocked()
-        yield ends
-        nursery.cancel_scope.cancel()
+    with no_fault():
+        async with trio.open_nursery() as nursery:
+            ends = Ends(nursery, et=et)
+            ends.connect(cable)
+            await wait_all_tasks_blocked()
+            yield ends
+            nursery.cancel_scope.cancel()
 
 
 class Foreigner:
@@ -178,6 +212,12 @@ class Foreigner:
         if packet is not None:
             self.link.send(*packet)
 
+    def data(self, channel: int) -> bytes:
+        """All bytes that were heard of one channel."""
+        return b"".join(
+            bytes(each.data) for each in self.of(channel) if isinstance(each, ChannelData)
+        )
+
     def of(self, channel: int) -> list[ChannelMessage]:
         """What was heard of one channel."""
         return [each for each in self.heard if getattr(each, "channel", None) == channel]
@@ -186,12 +226,39 @@ class Foreigner:
 @asynccontextmanager
 async def foreigner(role: Role, *, et: bool = False) -> AsyncIterator[Foreigner]:
     """A real end in that role, and a peer of the test's."""
-    async with trio.open_nursery() as nursery:
-        stranger = Foreigner(nursery, role, et=et)
-        stranger.connect()
-        await wait_all_tasks_blocked()
-        yield stranger
-        nursery.cancel_scope.cancel()
+    with no_fault():
+        async with trio.open_nursery() as nursery:
+            stranger = Foreigner(nursery, role, et=et)
+            stranger.connect()
+            await wait_all_tasks_blocked()
+            yield stranger
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What bounds the channels, made so small that everything is full all the time."""
+
+    cable: int
+    window: int
+    acknowledge: int
+    chunk: int
+    credit: int
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        with ExitStack() as patches:
+            for module, values in (
+                (pace, {"LEAST_WINDOW": self.window, "MOST_WINDOW": 2 * self.window}),
+                (pace, {"LEAST_CHUNK": self.chunk, "MOST_CHUNK": self.chunk}),
+                (resumable, {"WINDOW": self.window, "ACK_EVERY": self.acknowledge}),
+                (resumable, {"NOTSENT_LOWAT": self.chunk}),
+                (channel, {"FIRST_CREDIT": self.credit, "MOST_CREDIT": 2 * self.credit}),
+                (forwards, {"FIRST_CREDIT": self.credit, "MAX_EXTRA": 3 * self.credit}),
+            ):
+                for name, value in values.items():
+                    patches.enter_context(patch.object(module, name, value))
+            yield
 
 
 class Place:
@@ -220,7 +287,9 @@ async def place() -> AsyncIterator[Place]:
         await made.aclose()
 
 
-async def streams(ends: Ends, at: End, leads_to: Place) -> tuple[trio.SocketStream, trio.SocketStream]:
+async def streams(
+    ends: Ends, at: End, leads_to: Place
+) -> tuple[trio.SocketStream, trio.SocketStream]:
     """A connection through a new tunnel that listens at that end: near and far application."""
     tunnel = await at.tunnel(leads_to.where)
     near = await trio.open_tcp_stream("127.0.0.1", tunnel.port)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -79,7 +82,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
     keep_private()
     gc.freeze()  # what was imported stays: the collector need never look at it again
     port = options.port or invitation.port or DEFAULT_PORT
-    with open_console(raw=options.has_terminal) as console:
+    with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
@@ -129,6 +132,31 @@ async def _run_until_signal(client: Client) -> int:
     if failure is not None:
         raise failure
     return status
+
+
+class _Notices(logging.Handler):
+    """Tells the user what is logged, as lines of their own also while the terminal is raw."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"trioet: {plain(record.getMessage())}"
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._console.notice(text)
+
+
+@contextmanager
+def _warnings_shown(console: Console) -> Iterator[None]:
+    notices = _Notices(console)
+    log = logging.getLogger("trioet")
+    log.addHandler(notices)
+    try:
+        yield
+    finally:
+        log.removeHandler(notices)
 
 
 def _exec(options: ConnectOptions, config: SshConfig, console: Console) -> Exec:

@@ -7,7 +7,7 @@ only to where the user said that a tunnel leads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
@@ -36,7 +36,7 @@ class Wanted:
 
     forward: Forward
     number: int
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Traffic
     tunnel: Tunnel | None = None
     """What listens on this side, if it does."""
     chosen: int = 0
@@ -59,14 +59,22 @@ class ClientTunnels:
         """``exit_on_failure`` is ssh's ExitOnForwardFailure: ``fail`` hears it then, else
         ``notice``. ``on_credit`` hears what the server's program has read, in bytes."""
         self.credited = on_credit
-        self._wanted = {number: Wanted(wish, number) for number, wish in enumerate(wishes, 1)}
-        self._next = len(wishes) + 1
+        self._wanted: dict[int, Wanted] = {}
+        self._next = 1
+        for wish in wishes:
+            self._want(wish)
         self._exit_on_failure = exit_on_failure
         self._notice = notice
         self._fail = fail
         self._forwards: Forwards | None = None
         self._nursery: trio.Nursery | None = None
         self._agreed = False
+
+    def _want(self, forward: Forward) -> Wanted:
+        wanted = Wanted(forward, self._next, Traffic(str(forward)))
+        self._wanted[self._next] = wanted
+        self._next += 1
+        return wanted
 
     # What is said first
 
@@ -120,7 +128,7 @@ class ClientTunnels:
         tunnel.traffic = wanted.traffic
         wanted.tunnel = tunnel
         try:
-            await self._nursery.start(tunnel.run, forward.listen, self._nursery)
+            await self._nursery.start(tunnel.run, forward.listen)
         except CannotListen as error:
             self._failed(wanted, str(error))
         else:
@@ -183,8 +191,7 @@ class ClientTunnels:
         lacking = "" if self._agreed else _lacking_in_et(forward)
         if not self._agreed and forward.side is Side.REMOTE:
             lacking = "opens no more in a session that is there"
-        wanted = self._wanted[self._next] = Wanted(forward, self._next)
-        self._next += 1
+        wanted = self._want(forward)
         # Here and now it is no reason to end the session, whatever ExitOnForwardFailure says.
         self._exit_on_failure = False
         if lacking:

@@ -157,7 +157,9 @@ class ResumableLink:
         self._attachments: list[Attachment] = []
         self._trial = Trial()
         self._dealt_with = 0
-        self._bytes_since_ack = 0
+        self._bytes_in = 0
+        """Bytes of packets received so far; how many of them were dealt with, and acknowledged:"""
+        self._bytes_dealt_with = self._bytes_acknowledged = 0
         self._caught_up = False
         self._paused = 0
         self._pinged: float | None = None
@@ -209,7 +211,7 @@ class ResumableLink:
 
     def send_keepalive(self) -> None:
         """Send a KEEP_ALIVE that acknowledges what has been dealt with so far."""
-        self._bytes_since_ack = 0
+        self._bytes_acknowledged = self._bytes_dealt_with
         self.send(PacketType.KEEP_ALIVE, encode_count(self._dealt_with))
 
     def ping(self) -> None:
@@ -314,8 +316,9 @@ class ResumableLink:
 
     def dealt_with(self) -> None:
         """All packets delivered so far have been dealt with: they may be acknowledged."""
-        self._dealt_with = self._reader.received
-        if self.peer_acknowledges and (self._caught_up or self._bytes_since_ack >= ACK_EVERY):
+        self._dealt_with, self._bytes_dealt_with = self._reader.received, self._bytes_in
+        due = self._bytes_dealt_with - self._bytes_acknowledged >= ACK_EVERY
+        if self.peer_acknowledges and (self._caught_up or due):
             self._caught_up = False
             self.send_keepalive()
 
@@ -543,7 +546,7 @@ class ResumableLink:
             else:
                 self._receiver.packet_arrived(packet)
             self._reader.count()
-            self._bytes_since_ack += len(body)
+            self._bytes_in += len(body)
         attachment.next_in += 1
         if packet is None and not attachment.proven:
             return  # somebody may have copied it from the line in use

@@ -32,7 +32,9 @@ MOST_CREDIT: Final = 4 * 1024 * 1024
 class Traffic:
     """What went through a tunnel, in bytes, and how many channels it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, tunnel: str) -> None:
+        """``tunnel`` is its name, for messages."""
+        self.tunnel = tunnel
         self.sent = 0
         self.received = 0
         self.channels = 0
@@ -90,6 +92,11 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {self.number} credit={self._credit} unread={self._unread}>"
+
+    @property
+    def tunnel(self) -> str:
+        """The name of its tunnel."""
+        return self._traffic.tunnel
 
     @property
     def unread(self) -> int:

@@ -11,6 +11,7 @@ one packet at a time, by one channel after the other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import trio
@@ -155,7 +156,7 @@ class Forwards:
     def _end_the_slowest(self) -> None:
         slowest = max(self.streams, key=lambda channel: channel.unread, default=None)
         if slowest is not None and slowest.unread:
-            log.warning("a connection was reset: its application reads nothing, %r", slowest)
+            log.warning("%s: a connection was reset: its application reads nothing", slowest.tunnel)
             slowest.abort()
 
     # Outward: somebody connected here
@@ -202,6 +203,10 @@ class Forwards:
             raise
         if opening.refusal is not None:
             raise CannotReach(opening.refusal.why, opening.refusal.text)
+
+    def start(self, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Start a task for a connection. A fault of ours in it costs that connection only."""
+        self._nursery.start_soon(_guarded, serve, *arguments)
 
     async def run(self, channel: Channel | Datagrams) -> None:
         """Carry a channel to its end. Cancellation closes its socket."""
@@ -275,7 +280,7 @@ class Forwards:
             self._refuse(number, Failure.GENERAL, f"channel {number} cannot be opened")
         else:
             self._reaching[number] = scope = trio.CancelScope()
-            self._nursery.start_soon(self._reach, number, message, scope)
+            self.start(self._reach, number, message, scope)
 
     def _may_be_opened(self, number: int) -> bool:
         theirs = number % 2 != self._next % 2 and number != TERMINAL
@@ -312,3 +317,10 @@ class Forwards:
             if not isinstance(where, Address):
                 raise CannotReach(Failure.GENERAL, f"{where} takes no datagrams")
             return Datagrams.connected(number, self, await connect_datagrams(where), traffic)
+
+
+async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    try:
+        await serve(*arguments)
+    except* Exception:
+        log.exception("a fault in trioet; please report it")

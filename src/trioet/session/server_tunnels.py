@@ -55,7 +55,7 @@ class ServerTunnels:
         self._agreed = "channels" in payload.features
         peer = TrioetChannels() if self._agreed else EtChannels(CLIENTS_PARITY)
         self.forwards = Forwards(link, peer, self, nursery, FIRST_NUMBER)
-        self._outward = Traffic()
+        self._outward = Traffic("a tunnel from the client")
 
     async def begin(self) -> tuple[dict[bytes, bytes], list[str]]:
         """Listen where the client wants it, before the program starts.
@@ -114,7 +114,7 @@ class ServerTunnels:
             if len(self._tunnels) > MAX_LISTENERS:
                 raise CannotListen(f"a session may listen on {MAX_LISTENERS} places at most")
             place = self._place(where.name) if isinstance(where, Variable) else where
-            await self._nursery.start(tunnel.run, place, self._nursery)
+            await self._nursery.start(tunnel.run, place)
         except CannotListen:
             if self._tunnels.get(number) is tunnel:
                 del self._tunnels[number]

@@ -52,7 +52,7 @@ class Tunnel:
         """``name`` is for messages. ``listen`` is the number of the client's Listen that the
         tunnel is for, 0 for its own. Where it leads: ``destination``, or what the
         application says by SOCKS (``dynamic``), or what the client knows of its Listen."""
-        self.traffic = Traffic()
+        self.traffic = Traffic(name)
         self.port = 0
         """Where it listens; 0 for a path."""
         self._name = name
@@ -75,10 +75,9 @@ class Tunnel:
     async def run(
         self,
         where: Endpoint,
-        nursery: trio.Nursery,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen there until :meth:`close`; what is accepted gets a task in ``nursery``.
+        """Listen there until :meth:`close`.
 
         Raises:
           CannotListen: the place cannot be had, or :meth:`close` came first. ``task_status``
@@ -91,12 +90,12 @@ class Tunnel:
                     with await open_datagrams(where) as bound:
                         self.port, listened = bound.port, True
                         task_status.started()
-                        await self._hear(bound, nursery)
+                        await self._hear(bound)
                 else:
                     with await open_listener(where) as listener:
                         self.port, listened = listener.port, True
                         task_status.started()
-                        await self._accept(listener, nursery)
+                        await self._accept(listener)
             except OSError as error:
                 log.error("%s: listens no longer: %s", self._name, error)
         if not listened:
@@ -104,13 +103,13 @@ class Tunnel:
 
     # Streams
 
-    async def _accept(self, listener: Listener, nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Listener) -> None:
         while True:
             await self._forwards.wait_not_full()
             if self._dynamic:
                 async with self._asked:
                     pass
-            nursery.start_soon(self._carry, await listener.accept())
+            self._forwards.start(self._carry, await listener.accept())
 
     async def _carry(self, sock: socket.socket) -> None:
         channel = Channel(self._forwards.new_number(), sock, self._forwards, self.traffic)
@@ -155,16 +154,16 @@ class Tunnel:
 
     # Datagrams
 
-    async def _hear(self, bound: Bound, nursery: trio.Nursery) -> None:
+    async def _hear(self, bound: Bound) -> None:
         try:
             async with trio.open_nursery() as listening:
                 for sock in bound.sockets:
-                    listening.start_soon(self._hear_one, sock, nursery)
+                    listening.start_soon(self._hear_one, sock)
         finally:
             for flow in self._flows.values():
                 flow.close()  # what is answered goes out from these sockets
 
-    async def _hear_one(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+    async def _hear_one(self, sock: socket.socket) -> None:
         turn = trio.Lock()
         while True:
             await trio.lowlevel.wait_readable(sock)
@@ -179,7 +178,7 @@ class Tunnel:
                     continue
                 flow = self._new_flow(sock, source, turn)
                 self._flows[key] = flow
-                nursery.start_soon(self._carry_flow, key, flow)
+                self._forwards.start(self._carry_flow, key, flow)
             flow.send(data)
 
     def _new_flow(self, sock: socket.socket, source: _Source, turn: trio.Lock) -> Datagrams:
