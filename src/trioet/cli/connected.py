@@ -25,6 +25,7 @@ from trioet.errors import SessionLost, StepFailed, TrioetError
 from trioet.link.dial import dial
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused
+from trioet.session.descriptors import raise_limit
 from trioet.wire.forward import Forward, Side, UnixPath, Variable
 from trioet.wire.forward_specs import with_gateway_ports
 from trioet.wire.messages import ConnectStatus, Exec
@@ -80,6 +81,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
       SessionLost: there was one, and the server no longer knows it.
     """
     keep_private()
+    raise_limit()
     gc.freeze()  # what was imported stays: the collector need never look at it again
     port = options.port or invitation.port or DEFAULT_PORT
     with open_console(raw=options.has_terminal) as console, _warnings_shown(console):

@@ -16,6 +16,7 @@ from trioet import __version__
 from trioet.cli.private import keep_private
 from trioet.server.keeper import Keeper
 from trioet.server.places import keeper_socket
+from trioet.session.descriptors import raise_limit
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ def main(argv: list[str]) -> int:
     )
     options = parser.parse_args(argv)
     keep_private()
+    raise_limit()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

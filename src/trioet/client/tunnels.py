@@ -109,28 +109,33 @@ class ClientTunnels:
             if lacking:
                 self._failed(wanted, f"a real Eternal Terminal server {lacking}")
             elif wanted.forward.side is Side.LOCAL:
-                nursery.start_soon(self._open, wanted)
+                self._open(wanted)
         return self._forwards
 
-    async def _open(self, wanted: Wanted) -> None:
+    def _open(self, wanted: Wanted) -> None:
         """Listen on this side."""
         assert self._forwards is not None, "begin() comes first"
         assert self._nursery is not None, "begin() comes first"
         forward = wanted.forward
-        assert not isinstance(forward.listen, Variable), "refused by the command line"
-        tunnel = Tunnel(
+        wanted.tunnel = Tunnel(
             str(forward),
             self._forwards,
             destination=forward.destination,
             dynamic=forward.destination is None,
             datagrams=forward.datagrams,
         )
-        tunnel.traffic = wanted.traffic
-        wanted.tunnel = tunnel
+        wanted.tunnel.traffic = wanted.traffic
+        self._nursery.start_soon(self._listen_on, wanted, wanted.tunnel)
+
+    async def _listen_on(self, wanted: Wanted, tunnel: Tunnel) -> None:
+        assert self._nursery is not None, "begin() comes first"
+        where = wanted.forward.listen
+        assert not isinstance(where, Variable), "refused by the command line"
         try:
-            await self._nursery.start(tunnel.run, forward.listen)
+            await self._nursery.start(tunnel.run, where)
         except CannotListen as error:
-            self._failed(wanted, str(error))
+            if wanted.number in self._wanted:  # else it was cancelled meanwhile
+                self._failed(wanted, str(error))
         else:
             self._opened(wanted, tunnel.port)
 
@@ -197,8 +202,7 @@ class ClientTunnels:
         if lacking:
             self._failed(wanted, f"a real Eternal Terminal server {lacking}")
         elif forward.side is Side.LOCAL:
-            assert self._nursery is not None, "begin() comes first"
-            self._nursery.start_soon(self._open, wanted)
+            self._open(wanted)
         else:
             assert self._forwards is not None, "begin() comes first"
             self._forwards.say(_listen(wanted))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
+from weakref import WeakSet
 
 import trio
 
@@ -21,6 +22,7 @@ from trioet.link.resumable import ResumableLink
 from trioet.session.channel import FIRST_CREDIT, Channel, Traffic
 from trioet.session.credit import TERMINAL
 from trioet.session.datagrams import Datagrams
+from trioet.session.descriptors import for_tunnels
 from trioet.session.destinations import CannotReach, connect, connect_datagrams
 from trioet.wire.channels import (
     ChannelCredit,
@@ -57,6 +59,10 @@ MAX_UNREAD: Final = 64 * 1024 * 1024
 STALLED_S: Final = 1.0
 """With so much unread: who takes nothing for this long loses its connection. Till then the
 whole link waits, the terminal too."""
+
+
+_all: Final[WeakSet[Forwards]] = WeakSet()
+"""Of this process: they share its descriptors."""
 
 
 class Policy(Protocol):
@@ -108,6 +114,7 @@ class Forwards:
         self._extra = 0
         self._unread = 0
         self._drained = trio.lowlevel.ParkingLot()
+        _all.add(self)
         self._fewer = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -163,13 +170,21 @@ class Forwards:
 
     @property
     def full(self) -> bool:
-        """True when no more channels may be opened."""
-        return len(self._channels) + len(self._openings) + len(self._reaching) >= MAX_CHANNELS
+        """True when no more channels may be opened: here, or in the whole process."""
+        return self._count >= MAX_CHANNELS or sum(one._count for one in _all) >= for_tunnels()
+
+    @property
+    def _count(self) -> int:
+        return len(self._channels) + len(self._openings) + len(self._reaching)
 
     async def wait_not_full(self) -> None:
         """Wait until another channel may be opened."""
         while self.full:
             await self._fewer.park()
+
+    def _one_less(self) -> None:
+        for one in _all:
+            one._fewer.unpark_all()
 
     def new_number(self) -> int:
         """A number for a channel that is opened here."""
@@ -198,7 +213,7 @@ class Forwards:
         except trio.Cancelled:
             self._openings.pop(number, None)
             self._channels.pop(number, None)
-            self._fewer.unpark_all()
+            self._one_less()
             self.say(ChannelReset(number))
             raise
         if opening.refusal is not None:
@@ -216,7 +231,7 @@ class Forwards:
             log.info("channel %d: the session has come to its end", channel.number)
         finally:
             self._channels.pop(channel.number, None)
-            self._fewer.unpark_all()
+            self._one_less()
 
     # Inward: what the peer says
 
@@ -227,6 +242,8 @@ class Forwards:
           PeerError: it makes no sense.
         """
         message = self._peer.decode(packet)
+        if self._nursery.cancel_scope.cancel_called:
+            return  # the session is over
         match message:
             case None:
                 pass  # of what is over here, and the peer did not know yet
@@ -248,7 +265,7 @@ class Forwards:
         opening = self._openings.pop(number, None)
         if isinstance(message, ChannelRefused):
             if opening is not None:
-                self._fewer.unpark_all()
+                self._one_less()
                 opening.refusal = message
                 opening.answered.set()
         elif opening is None:
@@ -298,7 +315,7 @@ class Forwards:
             self._refuse(number, error.failure, str(error))
         finally:
             del self._reaching[number]
-            self._fewer.unpark_all()
+            self._one_less()
         if channel is not None:
             self._channels[number] = channel
             channel.credited(message.credit)

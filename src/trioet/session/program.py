@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trioet.errors import LocalError
+from trioet.session.descriptors import give_usual_limit
 from trioet.wire.messages import WindowSize
 
 IUTF8: Final = 0o40000
@@ -160,7 +161,7 @@ def set_window_size(descriptor: int, size: WindowSize) -> None:
 
 def _spawn(program: Program, actions: list[tuple[int, ...] | tuple[object, ...]]) -> int:
     try:
-        return os.posix_spawn(
+        pid = os.posix_spawn(
             program.executable,
             list(program.argv),
             dict(program.environment),
@@ -171,6 +172,8 @@ def _spawn(program: Program, actions: list[tuple[int, ...] | tuple[object, ...]]
         )
     except OSError as error:
         raise LocalError(f"cannot start {program.executable}: {error.strerror}") from error
+    give_usual_limit(pid)
+    return pid
 
 
 def _shell_path() -> str:
