@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from keepers import end_keepers
 
-pytest_plugins = ["fixtures_sshd", "farside"]
+pytest_plugins = ["fixtures_sshd", "farside", "agents", "tunnelled", "real_et"]
 
 # "fast" in every run, the same examples each time in CI; "deep" by hand, for hours.
 settings.register_profile("fast", deadline=None, derandomize="CI" in os.environ)

@@ -22,7 +22,7 @@ FLOORS = [
     {"cli"},
 ]
 
-KEPT_TO = {
+KEPT_TO: dict[str, str | tuple[str, ...]] = {
     # Slow, or with effects on the whole process: one family of modules each.
     "asyncssh": "bootstrap/asyncssh_",
     "trio_asyncio": "bootstrap/asyncio_border.py",

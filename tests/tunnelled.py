@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
+import stat
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
 from farside import FarSide
 from ptys import Person, at_terminal
 
 PATIENCE_S = 20.0
+ATTEMPTS = 100
+DATAGRAM_SIZES = (1400, 0, 1, 9000, 65507)
 
 EVERYWHERE_HERE = "127.0.0.2"
 """An address of this machine that is not the one called localhost."""
@@ -120,14 +125,30 @@ async def carries(where: int | Path, size: int = 100_000, host: str = "127.0.0.1
             assert await exchange(stream, data) == data
 
 
+async def echoes(where: int | Path, size: int = 500_000) -> None:
+    """Check the same without an end of one direction alone, which ET has not."""
+    data = os.urandom(size)
+    answer = bytearray()
+    with trio.fail_after(30):
+        async with await connect_when_open(where) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, data)
+            while len(answer) < size:
+                part = await stream.receive_some()
+                assert part, f"ended after {len(answer)} bytes"
+                answer += part
+    assert answer == data
+
+
 async def datagrams_carry(port: int, host: str = "127.0.0.1") -> None:
     """Check that datagrams come back from the tunnel that begins there, or soon will."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with trio.socket.socket(family, socket.SOCK_DGRAM) as sock:
         await sock.connect((host, port))
-        for number in range(3):
-            said = b"%d " % number + os.urandom(900)
-            assert await asked(sock, said) == said
+        for size in DATAGRAM_SIZES:
+            said = os.urandom(size)
+            with trio.fail_after(PATIENCE_S):
+                while await asked(sock, said) != said:
+                    pass  # the answer to what was asked twice
 
 
 async def asked(sock: trio.socket.SocketType, said: bytes) -> bytes:
@@ -194,26 +215,27 @@ def configure(far_side: FarSide, lines: Sequence[str]) -> None:
 
 
 def free_ports(count: int) -> range:
-    """So many ports in a row that nobody listens on."""
-    for _ in range(100):
-        first = _free_port()
-        if first + count > 65535:
-            continue
-        try:
-            for port in range(first + 1, first + count):
-                with closing(socket.socket()) as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return range(first, first + count)
+    """So many ports in a row that nobody listens on.
+
+    Below those that the kernel gives to whoever connects: one of these may be taken again
+    at any moment.
+    """
+    for _ in range(ATTEMPTS):
+        first = random.randrange(10_000, 32_000)
+        if all(map(_is_free, range(first, first + count))):
+            return range(first, first + count)
     raise AssertionError("no ports are free")
 
 
-def _free_port() -> int:
+def _is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(1)[0]
 
 
 def has_ipv6() -> bool:
@@ -224,3 +246,8 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def mode(path: Path) -> int:
+    """The permissions of what is there."""
+    return stat.S_IMODE(path.stat().st_mode)

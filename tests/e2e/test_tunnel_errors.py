@@ -3,10 +3,12 @@ what the application sees."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ pytestmark = pytest.mark.e2e
 
 NOWHERE = "nowhere.invalid"
 """A name that never exists (RFC 6761, 6.4)."""
+
+LINGER_NOT = struct.pack("ii", 1, 0)
+"""SO_LINGER, socket(7): close with a reset."""
 
 GOES_ON = pytest.mark.parametrize("option", ["-L", "-R"])
 
@@ -159,6 +164,24 @@ async def test_the_others_stand_beside_one_that_cannot_be_had(
             await carries(there)
 
 
+async def test_want_of_descriptors_is_told_as_a_line_of_its_own_and_passes(
+    far_side: FarSide, free_port: int
+) -> None:
+    async with echo_server() as port:
+        connect = far_side.connect("-L", f"{free_port}:localhost:{port}")
+        command = ["prlimit", "--nofile=40", *connect]
+        async with at_terminal(command, far_side.environment) as person:
+            await carries(free_port)
+            async with AsyncExitStack() as many:
+                for _ in range(40):
+                    stream = await connect_when_open(free_port)
+                    await many.enter_async_context(stream)
+                before = await person.until(b"too many open files; it goes on when it can\r\n")
+                assert re.search(rb"(^|\n)trioet: [^\r\n]*$", before)
+                assert await person.run(b"echo goes on") == b"goes on\r\n"
+            await carries(free_port)
+
+
 # ExitOnForwardFailure
 
 
@@ -255,17 +278,20 @@ async def ends(stream: trio.SocketStream) -> None:
 
 @GOES_ON
 async def test_an_application_that_resets_is_a_reset_at_the_other_end(
-    far_side: FarSide, free_tcp_port: int, option: str
+    far_side: FarSide, free_port: int, option: str
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         end = listener.getsockname()[1]
         accepting = trio.socket.from_stdlib_socket(listener)
         listener.setblocking(False)
-        async with session(far_side, option, f"{free_tcp_port}:localhost:{end}"):
-            async with await connect_when_open(free_tcp_port) as stream:
-                with trio.fail_after(20):
-                    accepted, _ = await accepting.accept()
-                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                accepted.close()
-                with pytest.raises(trio.BrokenResourceError), trio.fail_after(20):
-                    await stream.receive_some()
+        forward = f"{free_port}:localhost:{end}"
+        async with (
+            session(far_side, option, forward),
+            await connect_when_open(free_port) as stream,
+        ):
+            with trio.fail_after(20):
+                accepted, _ = await accepting.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            accepted.close()
+            with pytest.raises(trio.BrokenResourceError), trio.fail_after(20):
+                await stream.receive_some()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from functools import partial
@@ -26,6 +25,7 @@ from tunnelled import (
     exchange,
     free_ports,
     has_ipv6,
+    mode,
     nobody_listens,
     session,
     socks4a,
@@ -44,23 +44,25 @@ GRANTED4 = 90
 
 @pytest.mark.parametrize("option", ["-L", "-R"])
 async def test_a_forward_carries_both_ways_and_half_closes(
-    far_side: FarSide, free_tcp_port: int, option: str
+    far_side: FarSide, free_port: int, option: str
 ) -> None:
-    async with echo_server() as port:
-        async with session(far_side, option, f"{free_tcp_port}:localhost:{port}"):
-            await carries(free_tcp_port, MEGABYTE)
+    async with (
+        echo_server() as port,
+        session(far_side, option, f"{free_port}:localhost:{port}"),
+    ):
+        await carries(free_port, MEGABYTE)
 
 
 @pytest.mark.parametrize("option", ["-D", "-R"])
 async def test_socks_leads_wherever_the_application_says(
-    far_side: FarSide, free_tcp_port: int, option: str
+    far_side: FarSide, free_port: int, option: str
 ) -> None:
     data = os.urandom(MEGABYTE)
-    async with echo_server() as port, session(far_side, option, str(free_tcp_port)):
-        async with await connect_when_open(free_tcp_port) as stream:
+    async with echo_server() as port, session(far_side, option, str(free_port)):
+        async with await connect_when_open(free_port) as stream:
             assert await socks5(stream, "localhost", port) == 0
             assert await exchange(stream, data) == data
-        async with await connect_when_open(free_tcp_port) as stream:
+        async with await connect_when_open(free_port) as stream:
             assert await socks4a(stream, "localhost", port) == GRANTED4
             assert await exchange(stream, data) == data
 
@@ -88,26 +90,28 @@ async def test_socks_takes_a_free_port_as_well(far_side: FarSide, option: str) -
 
 @pytest.mark.parametrize("option", ["-L", "-R"])
 async def test_unix_sockets_at_either_end(
-    far_side: FarSide, runtime_dir: Path, free_tcp_port: int, option: str
+    far_side: FarSide, runtime_dir: Path, free_port: int, option: str
 ) -> None:
     end, begin, other = (runtime_dir / name for name in ("end", "begin", "other"))
     async with echo_server() as port, echo_at(end):
-        options = [option, f"{begin}:{end}", option, f"{free_tcp_port}:{end}"]
+        options = [option, f"{begin}:{end}", option, f"{free_port}:{end}"]
         options += [option, f"{other}:localhost:{port}"]
         async with session(far_side, *options) as person:
-            for where in (begin, free_tcp_port, other):
+            for where in (begin, free_port, other):
                 await carries(where)
-            assert begin.stat().st_mode & 0o777 == 0o600
+            assert mode(begin) == 0o600
             await person.type(b"exit\n")
             await person.end()
     await until(lambda: not begin.exists() and not other.exists())
 
 
 @pytest.mark.parametrize("option", ["-L", "-R"])
-async def test_datagrams(far_side: FarSide, free_tcp_port: int, option: str) -> None:
-    async with datagram_server(lambda data: data) as port:
-        async with session(far_side, option, f"{free_tcp_port}:127.0.0.1:{port}/udp"):
-            await datagrams_carry(free_tcp_port)
+async def test_datagrams(far_side: FarSide, free_port: int, option: str) -> None:
+    async with (
+        datagram_server(lambda data: data) as port,
+        session(far_side, option, f"{free_port}:127.0.0.1:{port}/udp"),
+    ):
+        await datagrams_carry(free_port)
 
 
 # Where they listen
@@ -115,53 +119,55 @@ async def test_datagrams(far_side: FarSide, free_tcp_port: int, option: str) -> 
 
 @pytest.mark.parametrize("option", ["-L", "-R"])
 async def test_who_names_no_address_is_heard_on_localhost_alone(
-    far_side: FarSide, free_tcp_port: int, option: str
+    far_side: FarSide, free_port: int, option: str
 ) -> None:
-    async with echo_server() as port:
-        async with session(far_side, option, f"{free_tcp_port}:localhost:{port}"):
-            await carries(free_tcp_port)
-            if has_ipv6():
-                await carries(free_tcp_port, host="::1")
-            assert nobody_listens(free_tcp_port, EVERYWHERE_HERE)
+    async with (
+        echo_server() as port,
+        session(far_side, option, f"{free_port}:localhost:{port}"),
+    ):
+        await carries(free_port)
+        if has_ipv6():
+            await carries(free_port, host="::1")
+        assert nobody_listens(free_port, EVERYWHERE_HERE)
 
 
 @pytest.mark.parametrize("option", ["-L", "-R"])
-async def test_a_star_is_every_address(far_side: FarSide, free_tcp_port: int, option: str) -> None:
-    async with echo_server() as port:
-        async with session(far_side, option, f"*:{free_tcp_port}:localhost:{port}"):
-            await carries(free_tcp_port, host=EVERYWHERE_HERE)
-            if has_ipv6():
-                await carries(free_tcp_port, host="::1")
+async def test_a_star_is_every_address(far_side: FarSide, free_port: int, option: str) -> None:
+    async with (
+        echo_server() as port,
+        session(far_side, option, f"*:{free_port}:localhost:{port}"),
+    ):
+        await carries(free_port, host=EVERYWHERE_HERE)
+        if has_ipv6():
+            await carries(free_port, host="::1")
 
 
-async def test_a_named_address_is_the_only_one(far_side: FarSide, free_tcp_port: int) -> None:
+async def test_a_named_address_is_the_only_one(far_side: FarSide, free_port: int) -> None:
     async with echo_server() as port:
-        forward = f"{EVERYWHERE_HERE}:{free_tcp_port}:localhost:{port}"
+        forward = f"{EVERYWHERE_HERE}:{free_port}:localhost:{port}"
         async with session(far_side, "-L", forward):
-            await carries(free_tcp_port, host=EVERYWHERE_HERE)
-            assert nobody_listens(free_tcp_port)
+            await carries(free_port, host=EVERYWHERE_HERE)
+            assert nobody_listens(free_port)
 
 
 @pytest.mark.parametrize("way", ["-g", "option", "configuration"])
 async def test_gateway_ports_open_what_names_no_address(
-    far_side: FarSide, free_tcp_port: int, way: str
+    far_side: FarSide, free_port: int, way: str
 ) -> None:
     options = {"-g": ["-g"], "option": ["-o", "GatewayPorts=yes"], "configuration": []}[way]
     if way == "configuration":
         configure(far_side, ["GatewayPorts yes"])
     async with echo_server() as port:
-        forward = f"{free_tcp_port}:localhost:{port}"
+        forward = f"{free_port}:localhost:{port}"
         async with session(far_side, *options, "-L", forward):
-            await carries(free_tcp_port, host=EVERYWHERE_HERE)
+            await carries(free_port, host=EVERYWHERE_HERE)
 
 
 # Eternal Terminal's kinds
 
 
 @pytest.mark.parametrize("option", ["-t", "-r"])
-async def test_lists_of_ports_and_paths(
-    far_side: FarSide, runtime_dir: Path, option: str
-) -> None:
+async def test_lists_of_ports_and_paths(far_side: FarSide, runtime_dir: Path, option: str) -> None:
     path, end = runtime_dir / "begin", runtime_dir / "end"
     async with echo_server() as port, echo_at(end):
         near = free_ports(4)
@@ -200,8 +206,8 @@ async def test_a_variable_names_a_private_socket_of_the_session(
     async with echo_at(end), session(far_side, "-r", f"MY_SERVICE:{end}") as person:
         place = Path((await person.run(b"echo $MY_SERVICE")).decode().strip())
         assert place.is_relative_to(runtime_dir)
-        assert place.parent.stat().st_mode & 0o777 == 0o700
-        assert place.stat().st_mode & 0o777 == 0o600
+        assert mode(place.parent) == 0o700
+        assert mode(place) == 0o600
         await carries(place)
         await person.type(b"exit\n")
         await person.end()
@@ -212,7 +218,7 @@ async def test_a_variable_names_a_private_socket_of_the_session(
 
 
 async def test_forwards_of_the_ssh_configuration(
-    far_side: FarSide, free_tcp_port: int, runtime_dir: Path
+    far_side: FarSide, free_port: int, runtime_dir: Path
 ) -> None:
     ports = free_ports(4)
     path, end = runtime_dir / "begin", runtime_dir / "end"
@@ -225,8 +231,8 @@ async def test_forwards_of_the_ssh_configuration(
             f"DynamicForward {ports[2]}",
         ]
         configure(far_side, lines)
-        async with session(far_side, "-L", f"{free_tcp_port}:localhost:{port}"):
-            for where in (ports[0], ports[1], path, free_tcp_port):
+        async with session(far_side, "-L", f"{free_port}:localhost:{port}"):
+            for where in (ports[0], ports[1], path, free_port):
                 await carries(where)
             for proxy in (ports[2], ports[3]):
                 async with await connect_when_open(proxy) as stream:
@@ -249,26 +255,32 @@ async def test_clear_all_forwardings_clears_those_of_the_configuration(
 # Without a terminal
 
 
+async def all_of(pipe: trio.abc.ReceiveStream | None) -> bytes:
+    """What is written there until its end."""
+    assert pipe is not None
+    return b"".join([part async for part in pipe])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_tunnels_alone_without_a_terminal(
-    far_side: FarSide, free_tcp_port: int, runtime_dir: Path, number: signal.Signals
+    far_side: FarSide, free_port: int, runtime_dir: Path, number: signal.Signals
 ) -> None:
     there = runtime_dir / "there"
     async with echo_server() as port:
-        forwards = ["-L", f"{free_tcp_port}:localhost:{port}", "-R", f"{there}:localhost:{port}"]
-        with subprocess.Popen(
+        forwards = ["-L", f"{free_port}:localhost:{port}", "-R", f"{there}:localhost:{port}"]
+        process = await trio.lowlevel.open_process(
             far_side.connect("-N", *forwards),
             env=far_side.environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        ) as process:
-            await carries(free_tcp_port)
-            await carries(there)
-            process.send_signal(number)
-            printed, said = await trio.to_thread.run_sync(process.communicate)
+        )
+        await carries(free_port)
+        await carries(there)
+        process.send_signal(number)
+        with trio.fail_after(20):
+            printed, said = await all_of(process.stdout), await all_of(process.stderr)
+            assert await process.wait() == 255
     assert printed == b""
     assert b"trioet: connected to farside, without a terminal; Ctrl-C ends it" in said
-    assert re.search(rb"ended by " + number.name.encode(), said)
-    assert process.returncode == 255
+    assert b"ended by " + number.name.encode() in said
     await until(lambda: not there.exists())

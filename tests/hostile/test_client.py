@@ -396,7 +396,11 @@ WITH_THE_KEY: Final[dict[str, tuple[int, bytes, str]]] = {
     "a type of the client": (PacketType.INITIAL_PAYLOAD, b"", "packet type 253"),
     "a second INITIAL_RESPONSE": (PacketType.INITIAL_RESPONSE, WELCOME, "packet type 252"),
     "a forward to nowhere": (PacketType.PORT_FORWARD_DESTINATION_REQUEST, b"\x10\x07", "endpoint"),
-    "a forward without its fd": (PacketType.PORT_FORWARD_DESTINATION_REQUEST, b"", "without its fd"),
+    "a forward without its fd": (
+        PacketType.PORT_FORWARD_DESTINATION_REQUEST,
+        b"",
+        "without its fd",
+    ),
     "forwarded data that is none": (PacketType.PORT_FORWARD_DATA, b"\xff\xff", "PortForwardData"),
     "typing as forwarded data": (
         PacketType.PORT_FORWARD_DATA,

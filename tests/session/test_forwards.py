@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from cancelling import descriptors
 from ends import (
-    Ends,
     foreigner,
     pattern,
     place,
@@ -23,7 +24,9 @@ from ends import (
     two_ends,
 )
 from lines import Cable
+from trioet.link.pace import MOST_CHUNK
 from trioet.link.resumable import Role
+from trioet.session import destinations
 from trioet.session import forwards as forwards_module
 from trioet.session.channel import FIRST_CREDIT, MOST_CREDIT
 from trioet.wire.channels import (
@@ -215,6 +218,70 @@ async def test_a_channel_that_never_was_read_holds_its_first_credit_at_most() ->
             assert FIRST_CREDIT // 2 < channel.unread <= MOST_CREDIT
 
 
+async def test_what_is_typed_waits_for_one_packet_of_bulk_at_most() -> None:
+    """All else that goes before it has been in the network's hands already."""
+    cable = Cable(200_000)
+    async with two_ends(cable=cable) as ends, place() as there, AsyncExitStack() as opened:
+        for _ in range(8):
+            near, far = await streams(ends, ends.client, there)
+            await opened.enter_async_context(near)
+            await opened.enter_async_context(far)
+            ends.nursery.start_soon(_flood, near)
+            ends.nursery.start_soon(receive_all, far)
+        await until(lambda: ends.server.traffic.received > 3_000_000)
+        cable.stall()
+        await wait_all_tasks_blocked(0.02)
+        assert ends.client.link.in_flight > 0
+        assert not ends.client.link.has_bulk_room()
+
+        ends.server.bulk = 0
+        ends.client.type(b"a key")
+        cable.stall(False)
+        await until(lambda: ends.server.typed)
+        assert 0 < ends.server.bulk <= 200_000 + MOST_CHUNK
+        ends.nursery.cancel_scope.cancel()
+
+
+async def _flood(stream: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while True:
+            await stream.send_all(bytes(100_000))
+
+
+async def test_while_anybody_waits_with_keystrokes_no_bulk_goes() -> None:
+    cable = Cable(4 << 20)
+    async with two_ends(cable=cable) as ends:
+        link = ends.client.link
+        cable.stall()
+        while link.has_room():
+            ends.client.type(bytes(16_000))
+        assert link.has_bulk_room(), "the network takes it"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.wait_room)
+            await wait_all_tasks_blocked()
+            assert not link.has_bulk_room()
+            nursery.cancel_scope.cancel()
+        assert link.has_bulk_room()
+
+
+async def test_channels_take_turns() -> None:
+    async with foreigner(Role.SERVER) as peer, place() as there:
+        numbers = [1, 3, 5, 7]
+        size = 200_000
+        async with AsyncExitStack() as opened:
+            for number in numbers:
+                peer.say(ChannelOpen(number, 0, there.where, 0))
+                far = await opened.enter_async_context(await there.accept())
+                peer.end.nursery.start_soon(far.send_all, bytes(size))
+            await until(lambda: len(peer.heard) == len(numbers))
+            for number in numbers:
+                peer.say(ChannelCredit(number, size))
+            await until(lambda: sum(len(peer.data(number)) for number in numbers) == 4 * size)
+        order = [said.channel for said in peer.heard if isinstance(said, ChannelData)]
+        shares = [order[: len(order) // 2].count(number) for number in numbers]
+        assert max(shares) - min(shares) <= 1
+
+
 # The other side does not keep to it
 
 
@@ -232,10 +299,8 @@ async def test_who_sends_more_than_its_credit_loses_that_channel() -> None:
             done = False
             for stream in streams:
                 with trio.move_on_after(1):
-                    try:
+                    with suppress(trio.BrokenResourceError):
                         done = done or await stream.receive_some(4) == b"good"
-                    except trio.BrokenResourceError:
-                        pass
             assert done
         assert peer.complaints == []
 
@@ -246,7 +311,7 @@ async def test_numbers_that_the_peer_may_not_choose_are_refused(role: Role) -> N
         ours = 1 if role is Role.CLIENT else 2
         for number in (ours, 0 if role is Role.CLIENT else 2, 2**64 - 2 + (ours & 1)):
             peer.say(ChannelOpen(number, 0, there.where, 100))
-            await until(lambda number=number: peer.of(number))
+            await until(partial(peer.of, number))
             (answer,) = peer.of(number)
             assert isinstance(answer, ChannelRefused)
             assert answer.why is Failure.GENERAL
@@ -326,13 +391,12 @@ async def test_connections_are_made_a_few_at_once(monkeypatch: pytest.MonkeyPatc
         await go_on.wait()
         return await real(where)
 
-    real = forwards_module.connect
+    real = destinations.connect
     monkeypatch.setattr(forwards_module, "connect", connect)
     async with foreigner(Role.SERVER) as peer, place() as there:
         for number in (1, 3, 5, 7):
             peer.say(ChannelOpen(number, 0, there.where, 100))
-        await until(lambda: len(begun) == 2)
-        await wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
         assert len(begun) == 2
         peer.say(ChannelReset(7))  # while it waits for its turn
         peer.say(ChannelReset(1))  # while it connects

@@ -63,9 +63,9 @@ foreign: st.SearchStrategy[bytes] = st.one_of(
     st.builds(m.SessionOver, st.integers(0, 255), st.none(), st.text(max_size=9)).map(
         m.encode_session_over
     ),
-    st.builds(
-        m.InitialPayload, st.dictionaries(texts, texts, max_size=2), st.booleans(), features=st.just(())
-    ).map(m.encode_initial_payload),
+    st.builds(m.InitialPayload, st.dictionaries(texts, texts, max_size=2), st.booleans()).map(
+        m.encode_initial_payload
+    ),
     st.builds(m.InitialResponse, texts, st.just(("over",)), st.just("1")).map(
         m.encode_initial_response
     ),
@@ -100,10 +100,9 @@ def test_another_type_of_packet_is_of_no_channel(
 def test_any_bytes_are_understood_or_refused(payload: bytes) -> None:
     try:
         message = c.decode_channel(payload)
-    except MessageError as error:
-        assert str(error).isprintable()
-    else:
-        assert c.decode_channel(c.encode_channel(message)) == message
+    except MessageError:
+        return
+    assert c.decode_channel(c.encode_channel(message)) == message
 
 
 # A packet's type travels unsealed: whoever changes it must not change what is understood.

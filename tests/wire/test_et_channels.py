@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,10 +207,8 @@ def test_any_bytes_are_understood_or_refused(packet_type: int, payload: bytes) -
     channels = EtChannels(0)
     channels.encode(ChannelOpen(1, 0, WHERE, 9))
     channels.decode(response(0, 3))
-    try:
+    with suppress(MessageError):
         channels.decode(Packet(packet_type, payload))
-    except MessageError as error:
-        assert str(error).isprintable()
 
 
 # What real programs said
