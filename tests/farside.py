@@ -17,6 +17,7 @@ import pytest
 import trioet
 from fixtures_sshd import Sshd
 from keepers import end_keepers
+from ports import free_ports
 
 SOURCE = str(Path(trioet.__file__).parents[1])
 PATIENCE_S = 20.0
@@ -73,7 +74,7 @@ class FarSide:
     def start_router(self, port: int = 0) -> int:
         """Start `trioet serve`; return its port."""
         command = [sys.executable, "-m", "trioet.cli.main", "serve", "--bind", "127.0.0.1"]
-        port = port or _free_port()
+        port = port or free_ports(1)[0]
         with open(self.runtime_dir / "router.log", "ab") as log:
             self._router = subprocess.Popen(
                 [*command, "--port", str(port)], env=self.environment, stderr=log
@@ -123,10 +124,3 @@ def far_side(sshd: Sshd, runtime_dir: Path) -> Iterator[FarSide]:
     made = FarSide(sshd, runtime_dir)
     yield made
     made.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

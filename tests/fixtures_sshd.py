@@ -24,6 +24,7 @@ from typing import Final
 import pytest
 
 import trioet
+from ports import free_ports
 
 START_DEADLINE_S: Final = 20.0
 ATTEMPTS: Final = 5
@@ -152,7 +153,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
 @pytest.fixture
 def free_tcp_port() -> int:
     """A loopback port that nobody listens on."""
-    return _free_port()
+    return free_ports(1)[0]
 
 
 def _make_privilege_separation_directory() -> None:
@@ -163,7 +164,7 @@ def _make_privilege_separation_directory() -> None:
 
 def _start(program: str, directory: Path) -> tuple[subprocess.Popen[bytes], Sshd]:
     for _ in range(ATTEMPTS):
-        server = Sshd(directory, _free_port())
+        server = Sshd(directory, free_ports(1)[0])
         _write_configs(server)
         files = ["-f", str(directory / "sshd_config"), "-E", str(directory / "sshd.log")]
         process = subprocess.Popen([program, "-D", *files], stdin=subprocess.DEVNULL)
@@ -171,13 +172,6 @@ def _start(program: str, directory: Path) -> tuple[subprocess.Popen[bytes], Sshd
             return process, server
         _stop(process)
     pytest.fail(f"sshd does not start:\n{(directory / 'sshd.log').read_text()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _write_configs(server: Sshd) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import socket
 import stat
 import struct
@@ -17,10 +16,10 @@ import pytest
 import trio
 
 from farside import FarSide
+from ports import free_ports
 from ptys import Person, at_terminal
 
 PATIENCE_S = 20.0
-ATTEMPTS = 100
 DATAGRAM_SIZES = (1400, 0, 1, 9000, 65507)
 
 EVERYWHERE_HERE = "127.0.0.2"
@@ -212,24 +211,6 @@ def configure(far_side: FarSide, lines: Sequence[str]) -> None:
     """Write it into the ssh configuration of the far side's host."""
     with far_side.sshd.ssh_config_path.open("a") as config:
         config.writelines(f"  {line}\n" for line in lines)
-
-
-def free_ports(count: int) -> range:
-    """So many ports in a row that nobody listens on.
-
-    Below those that the kernel gives to whoever connects: one of these may be taken again
-    at any moment.
-    """
-    for _ in range(ATTEMPTS):
-        first = random.randrange(10_000, 32_000)
-        if all(map(_is_free, range(first, first + count))):
-            return range(first, first + count)
-    raise AssertionError("no ports are free")
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 @pytest.fixture

@@ -106,7 +106,9 @@ def test_the_configuration_is_asked_for_silently(
 
 
 def test_ssh_can_be_started_without_importing_anything_slow() -> None:
-    names = "'subprocess', 'trio', 'nacl', 'google', 'asyncssh', 'asyncio', 'ssl', 'json', 'ipaddress'"
+    names = (
+        "'subprocess', 'trio', 'nacl', 'google', 'asyncssh', 'asyncio', 'ssl', 'json', 'ipaddress'"
+    )
     script = f"""
 import sys
 import trioet.bootstrap.spawn, trioet.bootstrap.remote_command, trioet.bootstrap.host

@@ -15,17 +15,9 @@ import pytest
 import trio
 
 from farside import FarSide
+from ports import free_ports
 from ptys import at_terminal
-from tunnelled import (
-    carries,
-    configure,
-    connect_when_open,
-    echo_server,
-    free_ports,
-    session,
-    socks4a,
-    socks5,
-)
+from tunnelled import carries, configure, connect_when_open, echo_server, session, socks4a, socks5
 from waiting import until
 
 pytestmark = pytest.mark.e2e

@@ -16,9 +16,10 @@ import pytest
 import trio
 
 from farside import FarSide
+from ports import free_ports
 from ptys import Person
 from trioet.demo.cutter import Cutter
-from tunnelled import carries, connect_when_open, echo_server, exchange, free_ports, session
+from tunnelled import carries, connect_when_open, echo_server, exchange, session
 from waiting import until
 
 pytestmark = pytest.mark.e2e

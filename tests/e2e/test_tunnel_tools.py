@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from farside import FarSide
-from tunnelled import connect_when_open, datagram_server, free_ports, session
+from ports import free_ports
+from tunnelled import connect_when_open, datagram_server, session
 
 pytestmark = pytest.mark.e2e
 

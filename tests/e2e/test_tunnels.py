@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from farside import FarSide
+from ports import free_ports
 from tunnelled import (
     EVERYWHERE_HERE,
     carries,
@@ -23,7 +24,6 @@ from tunnelled import (
     echo_at,
     echo_server,
     exchange,
-    free_ports,
     has_ipv6,
     mode,
     nobody_listens,

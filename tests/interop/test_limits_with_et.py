@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from farside import FarSide
+from ports import free_ports
 from ptys import Person, at_terminal
 from real_et import NEEDS_ET, EtServer, et_to_trioet, see_prompt, trioet_to_et
-from tunnelled import connect_when_open, echo_server, echoes, free_ports
+from tunnelled import connect_when_open, echo_server, echoes
 
 pytestmark = [pytest.mark.interop, pytest.mark.e2e, NEEDS_ET]
 

@@ -17,10 +17,11 @@ import trio
 
 from agents import Agent
 from farside import FarSide
+from ports import free_ports
 from ptys import Person, at_terminal
 from real_et import NEEDS_ET, EtServer, et_to_trioet, see_prompt, trioet_to_et
 from trioet.demo.cutter import Cutter
-from tunnelled import connect_when_open, echo_at, echo_server, echoes, free_ports
+from tunnelled import connect_when_open, echo_at, echo_server, echoes
 from waiting import until
 
 pytestmark = [pytest.mark.interop, pytest.mark.e2e, NEEDS_ET]
