@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import quiet_home
 from keepers import end_keepers
 
 pytest_plugins = ["fixtures_sshd", "farside", "agents", "tunnelled", "real_et"]
@@ -17,6 +18,10 @@ pytest_plugins = ["fixtures_sshd", "farside", "agents", "tunnelled", "real_et"]
 settings.register_profile("fast", deadline=None, derandomize="CI" in os.environ)
 settings.register_profile("deep", deadline=None, max_examples=20_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_configure() -> None:
+    quiet_home.enter()
 
 
 @pytest.fixture
