@@ -44,4 +44,4 @@ from trioet.session import descriptors
 descriptors.give_usual_limit(os.getpid())
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], descriptors.for_tunnels())
 """
-    assert said(script) == ["64", "48"]
+    assert said(script) == ["64", "32"]

@@ -12,8 +12,11 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-RESERVED: Final = 0.25
-"""Of the limit: not for tunnels."""
+LEAST_RESERVED: Final = 32
+"""A client with a few tunnels has twenty open before anybody connects to them."""
+
+RESERVED_SHARE: Final = 4
+"""One of so many that the limit allows is not for tunnels either."""
 
 _usual: tuple[int, int] | None = None
 
@@ -38,4 +41,6 @@ def give_usual_limit(pid: int) -> None:
 def for_tunnels() -> int:
     """How many descriptors all tunnels of this process may have together."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - int(limit * RESERVED)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return limit - max(LEAST_RESERVED, limit // RESERVED_SHARE)
