@@ -136,16 +136,19 @@ class Tunnel:
         """
         socks = SocksServer()
         async with trio.SocketStream(trio.socket.from_stdlib_socket(sock.dup())) as stream:
+            failure: SocksError | CannotReach | None = None
+            words = b""
             try:
                 async with self._asked:
                     destination = await _ask(stream, socks)
                 await self._forwards.open(channel, self._listen, destination)
             except SocksError as error:
-                await _last_words(stream, error.reply)
-                raise
+                failure, words = error, error.reply
             except CannotReach as error:
-                await _last_words(stream, socks.take_reply() + socks.fail(error.failure))
-                raise
+                failure, words = error, socks.take_reply() + socks.fail(error.failure)
+            if failure is not None:
+                await _last_words(stream, words)
+                raise failure
             try:
                 await stream.send_all(socks.take_reply() + socks.succeed())
             except trio.BrokenResourceError:
