@@ -113,7 +113,7 @@ def fuzz(session: nox.Session) -> None:
     limits = (
         [f"-max_total_time={round(60 * float(session.posargs[0]))}"]
         if session.posargs
-        else ["-runs=20000", "-max_total_time=10", "-seed=1"]
+        else ["-runs=20000", "-max_total_time=5", "-seed=1"]
     )
     found = Path("fuzz/found")
     found.mkdir(exist_ok=True)

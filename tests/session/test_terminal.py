@@ -90,6 +90,7 @@ class Session:
 
     async def until_over(self) -> None:
         await until(lambda: self.types()[-1:] == [PacketType.SESSION_OVER])
+        await wait_all_tasks_blocked()  # until then the client has not dealt with it
         self.client.send_keepalive()
         with trio.fail_after(5):
             await self.ended.wait()
