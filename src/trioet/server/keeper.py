@@ -11,7 +11,9 @@ import json
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -41,7 +43,8 @@ MAX_REQUEST: Final = 1024 * 1024
 REQUEST_DEADLINE_S: Final = 5.0
 
 MAX_REQUESTS: Final = 16
-"""Requests served at once; others wait in the socket's queue."""
+"""Connections at once that have not said all of their request: a further one takes the place
+of the oldest, for who is honest says it at once."""
 
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
@@ -67,7 +70,7 @@ class Keeper:
         self._links: set[ResumableLink] = set()
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
-        self._turns = trio.Semaphore(MAX_REQUESTS)
+        self._reading: deque[trio.CancelScope] = deque()
         self._looking_for_router = trio.Lock()
 
     def __repr__(self) -> str:
@@ -98,23 +101,13 @@ class Keeper:
         self, requests: trio.socket.SocketType, nursery: trio.Nursery
     ) -> None:
         while True:
-            await self._turns.acquire()
             try:
                 connection, _ = await requests.accept()
             except OSError as error:
-                self._turns.release()
                 log.error("cannot accept requests: %s", error.strerror)
                 await trio.sleep(0.1)
                 continue
-            nursery.start_soon(_guarded, self._serve_in_turn, connection, nursery)
-
-    async def _serve_in_turn(
-        self, connection: trio.socket.SocketType, nursery: trio.Nursery
-    ) -> None:
-        try:
-            await self._serve_request(connection, nursery)
-        finally:
-            self._turns.release()
+            nursery.start_soon(_guarded, self._serve_request, connection, nursery)
 
     async def _serve_request(
         self, connection: trio.socket.SocketType, nursery: trio.Nursery
@@ -125,17 +118,29 @@ class Keeper:
                 if _uid(connection) != os.geteuid():
                     return
                 with trio.fail_after(REQUEST_DEADLINE_S):
-                    request = parse_request(await _read_all(stream))
+                    request = await self._read_request(stream)
                     answer = await self._open_session(request, nursery)
             except TrioetError as error:
                 answer = REFUSED + _json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
-                return
+                return  # too slow, or somebody else's turn, or gone
             with trio.move_on_after(REQUEST_DEADLINE_S):
                 try:
                     await stream.send_all(answer)
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
+
+    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest:
+        if len(self._reading) >= MAX_REQUESTS:
+            self._reading.popleft().cancel()
+        with trio.CancelScope() as scope:
+            self._reading.append(scope)
+            try:
+                return parse_request(await _read_all(stream))
+            finally:
+                with suppress(ValueError):  # not there: another has taken the place
+                    self._reading.remove(scope)
+        raise trio.TooSlowError
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
