@@ -77,7 +77,7 @@ class Console:
             except OSError:
                 return b""
 
-    def write_nowait(self, data: bytes | memoryview) -> int:
+    def write_nowait(self, data: bytes | bytearray | memoryview) -> int:
         """Write what can be written now; return how many bytes that was.
 
         Raises:
@@ -197,7 +197,7 @@ class _End:
             return self._socket.recv(max_bytes, socket.MSG_DONTWAIT)
         return os.read(self.descriptor, max_bytes)
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: bytes | bytearray | memoryview) -> int:
         if self._socket is not None:
             return self._socket.send(data, socket.MSG_DONTWAIT)
         return os.write(self.descriptor, data)

@@ -25,7 +25,7 @@ class Screen:
         self._modes = TerminalModes()
         self._status = StatusLine()
         self._came = b""
-        self._unshown = b""
+        self._unshown = bytearray()
         """Bytes that the terminal has not taken."""
         self._owed = 0
         """Bytes that came and ``on_shown`` has not heard of."""
@@ -81,7 +81,7 @@ class Screen:
 
     def _write(self) -> None:
         taken = self._console.write_nowait(self._unshown)
-        self._unshown = self._unshown[taken:]
+        del self._unshown[:taken]
         # What is shown may be a little more or less than what came: modes.py holds some back.
         dealt_with = min(taken, self._owed) if self._unshown else self._owed
         self._owed -= dealt_with
