@@ -386,7 +386,7 @@ async def test_cancelled_it_hangs_up_every_program_and_leaves_nothing(
         host.scope.cancel()
         await until(host.ended.is_set)
         nursery.cancel_scope.cancel()
-    assert set(os.listdir(runtime_dir)) == {"keeper.sock", "one", "two"}
+    await until(lambda: set(os.listdir(runtime_dir)) == {"keeper.sock", "one", "two"})
     del host
     assert descriptors() == before
 
