@@ -61,9 +61,14 @@ async def serve_one(stream: trio.SocketStream) -> None:
     try:
         await join(number, number, master)
     finally:
-        os.close(master)
         stream.socket.close()
-        os.waitpid(child, 0)  # it has been hung up; nobody else is served meanwhile
+        hang_up(master, child)
+
+
+def hang_up(master: int, child: int) -> None:
+    """End a shell; nobody else is served meanwhile."""
+    os.close(master)
+    os.waitpid(child, 0)
 
 
 def connect(port: int) -> None:
