@@ -379,9 +379,10 @@ async def test_cancelled_it_hangs_up_every_program_and_leaves_nothing(
     async with trio.open_nursery() as nursery:
         host = Host(runtime_dir, nursery, free_tcp_port)
         for name in ("one", "two"):
-            # Without its complaint that sleep was hung up, which nobody would read any more.
+            # Without its complaint that sleep was hung up, which nobody would read any more. A
+            # sleep that begins in that very moment is not: so it is a short one.
             script = f"exec 2>&-; trap 'touch {runtime_dir}/{name}; exit' HUP; echo on"
-            caller = await host.open(f"{script}; while sleep 9; do :; done".encode())
+            caller = await host.open(f"{script}; while sleep 0.05; do :; done".encode())
             await caller.until_shown(b"on\n")
         host.scope.cancel()
         await until(host.ended.is_set)
