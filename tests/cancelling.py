@@ -9,8 +9,6 @@ task runs from one suspension to the next.
 from __future__ import annotations
 
 import ast
-import gc
-import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, Final
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from descriptors import descriptors
 from trioet.errors import TrioetError
 from trioet.link.line import LineBroken
 
@@ -109,11 +108,8 @@ class Sweep:
         raise AssertionError(f"the life does not end in {MOST_STEPS} steps")
 
     def never_cancelled(self, excused: Mapping[str, str]) -> list[str]:
-        """Every await at which no task was cancelled; ``excused`` are ``file:what is awaited``.
-
-        An excuse that is not needed is told as well.
-        """
-        missing, needed = [], set()
+        """Every await at which no task was cancelled; ``excused`` are ``file:what is awaited``."""
+        missing = []
         for path, name in self._files.items():
             for node in ast.walk(ast.parse(Path(path).read_text())):
                 if not isinstance(node, ast.Await | ast.AsyncWith | ast.AsyncFor):
@@ -121,10 +117,9 @@ class Sweep:
                 if any((name, line) in self._reached for line in _lines(node)):
                     continue
                 what = f"{name}:{_awaited(node)}"
-                needed.add(what)
                 if what not in excused:
                     missing.append(f"{what}, line {node.lineno}")
-        return missing + [f"needs no excuse: {what}" for what in excused.keys() - needed]
+        return missing
 
 
 def _lines(node: ast.Await | ast.AsyncWith | ast.AsyncFor) -> range:
@@ -154,12 +149,6 @@ def _same_order_each_time() -> None:
     scheduler = trio._core._run
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
     scheduler._r.seed(0)
-
-
-def descriptors() -> int:
-    """How many this process has open, without what earlier tests have left to the collector."""
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
 
 
 def jump(seconds: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from descriptors import descriptors
 from fixtures_sshd import Sshd
 from trioet.bootstrap.spawn import (
     SshTarget,
@@ -75,14 +76,14 @@ def test_an_ssh_that_ends_at_once_is_no_error_yet() -> None:
 
 
 def test_a_missing_ssh_is_told_with_the_way_round() -> None:
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
 
     with pytest.raises(StepFailed, match="cannot run nosuchssh: No such file") as failure:
         spawn_ssh(["nosuchssh"], LINE, "box")
 
     assert failure.value.step == "ssh"
     assert "--ssh-backend asyncssh" in failure.value.hint
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert descriptors() == before
 
 
 def test_an_abandoned_ssh_has_ended() -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from cancelling import descriptors
+from descriptors import descriptors
 from ends import HERE, Foreigner, Place, pattern, place, receive_exactly
 from lines import Cable
 from pairs import ID, KEY

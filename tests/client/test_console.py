@@ -18,6 +18,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from descriptors import descriptors
 from trioet.client.console import DEFAULT_SIZE, Console, Size, open_console, watch_window_size
 from trioet.errors import LocalError
 
@@ -205,12 +206,12 @@ def test_a_flag_that_was_set_before_stays_set(pty: Pty) -> None:
 
 
 def test_nothing_stays_open(pty: Pty, pipe: tuple[int, int]) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
 
     with open_console(pty.slave, pipe[1]):
         pass
 
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 # Reading
@@ -382,8 +383,8 @@ def test_a_notice_ends_its_lines_as_stderr_needs_it(
 def test_the_size_is_that_of_the_output_else_of_the_input(pty: Pty, null: int) -> None:
     pty.resize(50, 132, 800, 600)
 
-    for descriptors in ((pty.slave, pty.slave), (null, pty.slave), (pty.slave, null)):
-        with open_console(*descriptors) as console:
+    for both in ((pty.slave, pty.slave), (null, pty.slave), (pty.slave, null)):
+        with open_console(*both) as console:
             assert console.window_size() == (50, 132, 800, 600)
     with open_console(pty.slave, null, reserved_rows=1) as console:
         assert console.window_size()[0] == 49

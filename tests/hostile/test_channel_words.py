@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from cancelling import descriptors
+from descriptors import descriptors
 from ends import Foreigner, foreigner, place, receive_all, two_ends
 from trioet.link.resumable import Role
 from trioet.session import forwards as forwards_module

@@ -5,7 +5,6 @@ And its other end: a keeper against whoever listens in the router's place.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from descriptors import descriptors
 from trioet.server.door import Verdict
 from trioet.server.keeper import Keeper
 from trioet.server.local import MAX_MESSAGE, LocalChannel, bind_local, connect_local
@@ -84,12 +84,6 @@ async def site(runtime_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncIter
 def clock() -> MockClock:
     """Real time, and whatever a test lets pass: pytest-trio takes it if the test asks for it."""
     return MockClock(rate=1)
-
-
-def descriptors() -> int:
-    """How many this process has open, without what earlier tests have left to the collector."""
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def read_to_the_end(sock: socket.socket) -> None:

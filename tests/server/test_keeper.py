@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from callers import ECHO, Caller, ask, invitation, refusal
+from descriptors import descriptors
 from trioet import __version__
 from trioet.server import keeper as keeper_module
 from trioet.server.keeper import (
@@ -34,11 +34,6 @@ from trioet.wire.packet import Packet
 from waiting import until
 
 SOURCE: Final = str(Path(keeper_module.__file__).parents[2])
-
-
-def descriptors() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
 
 
 def listen_for_requests(path: str) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from descriptors import descriptors
 from trioet.server.local import CONNECT_DEADLINE_S, LocalChannel, connect_local
 from waiting import until
 
@@ -64,20 +64,20 @@ async def test_whoever_finds_the_queue_full_waits_for_a_place(queue: Queue) -> N
 async def test_a_router_that_accepts_nobody_is_given_up(
     queue: Queue, autojump_clock: MockClock
 ) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     with pytest.raises(TimeoutError, match="does not accept connections"):
         await connect_local(queue.path)
     assert trio.current_time() >= CONNECT_DEADLINE_S
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 async def test_cancelled_in_the_queue_it_leaves_nothing(queue: Queue) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connect_local, queue.path)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 async def test_nobody_there_is_told_at_once(runtime_dir: Path, autojump_clock: MockClock) -> None:

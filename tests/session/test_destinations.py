@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from cancelling import Sweep, Victim, descriptors, settle
+from cancelling import Sweep, Victim, settle
+from descriptors import descriptors
 from trioet.session import destinations
 from trioet.session.destinations import CannotReach, connect, connect_datagrams, reset
 from trioet.wire.forward import LOOPBACK, Address, UnixPath

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from cancelling import descriptors
+from descriptors import descriptors
 from ends import End, Ends, Sizes, no_fault, pattern
 from lines import Cable
 from trioet.wire.forward import UnixPath

@@ -9,7 +9,8 @@ import tempfile
 import pytest
 import trio
 
-from cancelling import Sweep, Victim, descriptors
+from cancelling import Sweep, Victim
+from descriptors import descriptors
 from ends import HERE, Ends, Sizes, two_ends
 from lines import Cable
 from trioet.session import channel, datagrams, forwards, tunnels

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from cancelling import Sweep, Victim, descriptors, settle
+from cancelling import Sweep, Victim, settle
+from descriptors import descriptors
 from trioet.session import listeners
 from trioet.session.listeners import (
     Bound,

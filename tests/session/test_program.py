@@ -8,6 +8,7 @@ import pwd
 import pytest
 import trio
 
+from descriptors import descriptors
 from trioet.errors import LocalError
 from trioet.session.program import (
     Program,
@@ -102,11 +103,11 @@ async def test_a_program_that_is_not_there_is_named() -> None:
 
 
 async def test_nothing_is_left_open_by_failures() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for spawn in (lambda p: spawn_on_pty(p, SIZE), spawn_on_pipes):
         with pytest.raises(LocalError):
             spawn(Program("/no/such/shell", ("x",), {}))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 async def test_output_is_read_in_bounded_pieces_until_dry() -> None:

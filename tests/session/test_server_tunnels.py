@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from cancelling import descriptors
+from descriptors import descriptors
 from ends import Foreigner, foreigner, place, receive_exactly
 from trioet.link.resumable import Role
 from trioet.session import server_tunnels as server_tunnels_module

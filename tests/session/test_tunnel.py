@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from cancelling import descriptors
+from descriptors import descriptors
 from ends import HERE, Ends, foreigner, place, receive_all, receive_exactly, reset, two_ends
 from trioet.link.resumable import Role
 from trioet.session import datagrams as datagrams_module
