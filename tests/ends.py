@@ -92,7 +92,11 @@ class End:
     ) -> Tunnel:
         """Listen at this end."""
         tunnel = Tunnel(
-            "a tunnel", self.forwards, destination=destination, dynamic=dynamic, datagrams=datagrams
+            Traffic("a tunnel"),
+            self.forwards,
+            destination=destination,
+            dynamic=dynamic,
+            datagrams=datagrams,
         )
         await self.nursery.start(tunnel.run, where)
         return tunnel

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from descriptors import descriptors
 from ends import Foreigner, foreigner, place, receive_exactly
 from trioet.link.resumable import Role
 from trioet.session import server_tunnels as server_tunnels_module
-from trioet.session.server_tunnels import ServerTunnels
+from trioet.session.server_tunnels import PATIENCE_S, ServerTunnels
 from trioet.wire.channels import ChannelData, ChannelOpen, ChannelOpened, ChannelRefused, Unlisten
 from trioet.wire.forward import Address, Forward, Side, UnixPath, Variable
 from trioet.wire.forward_messages import Listen, Listening
@@ -158,6 +158,28 @@ async def test_what_cannot_be_had_is_told(runtime_dir: Path) -> None:
         (answer,) = peer.heard
         assert isinstance(answer, Listening)
         assert "in use" in answer.error
+
+
+class Silent(trio.abc.HostnameResolver):
+    """Answer never."""
+
+    async def getaddrinfo(self, *_: object, **__: object) -> list[tuple[object, ...]]:  # type: ignore[override]
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_no_program_waits_long_for_a_name(
+    runtime_dir: Path, autojump_clock: MockClock
+) -> None:
+    trio.socket.set_custom_hostname_resolver(Silent())
+    listens = Listen(1, Address("intranet", 0)), Listen(2, Variable("SSH_AUTH_SOCK"))
+    async with tunnels(runtime_dir, *listens) as (_, made):
+        environment, _ = await made.begin()
+        assert trio.current_time() == pytest.approx(PATIENCE_S)
+        assert b"SSH_AUTH_SOCK" in environment
 
 
 async def test_a_client_connects_to_what_it_names_and_not_by_a_listen(runtime_dir: Path) -> None:

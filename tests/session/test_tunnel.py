@@ -16,6 +16,7 @@ from ends import HERE, Ends, foreigner, place, receive_all, receive_exactly, res
 from trioet.link.resumable import Role
 from trioet.session import datagrams as datagrams_module
 from trioet.session import tunnels as tunnels_module
+from trioet.session.channel import Traffic
 from trioet.session.listeners import CannotListen
 from trioet.session.tunnels import Tunnel
 from trioet.wire.channels import (
@@ -155,7 +156,7 @@ async def test_a_place_that_cannot_be_had_is_told() -> None:
 
 async def test_one_that_is_closed_before_it_listens_says_so() -> None:
     async with two_ends() as ends, place() as there:
-        tunnel = Tunnel("-L 1:a:1", ends.client.forwards, destination=there.where)
+        tunnel = Tunnel(Traffic("-L 1:a:1"), ends.client.forwards, destination=there.where)
         tunnel.close()
         with pytest.raises(CannotListen, match="-L 1:a:1: was closed"):
             await ends.nursery.start(tunnel.run, HERE)

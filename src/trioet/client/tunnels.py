@@ -105,12 +105,18 @@ class ClientTunnels:
         self._nursery = nursery
         self._forwards = Forwards(link, peer, self, nursery, FIRST_NUMBER)
         for wanted in list(self._wanted.values()):
-            lacking = "" if agreed else _lacking_in_et(wanted.forward)
-            if lacking:
-                self._failed(wanted, f"a real Eternal Terminal server {lacking}")
-            elif wanted.forward.side is Side.LOCAL:
+            if self._possible(wanted) and wanted.forward.side is Side.LOCAL:
                 self._open(wanted)
         return self._forwards
+
+    def _possible(self, wanted: Wanted, *, begun: bool = False) -> bool:
+        """Say so if the server cannot have such a tunnel; ``begun``: no more."""
+        lacking = "" if self._agreed else _lacking_in_et(wanted.forward)
+        if not self._agreed and begun and wanted.forward.side is Side.REMOTE:
+            lacking = "opens no more in a session that is there"
+        if lacking:
+            self._failed(wanted, f"a real Eternal Terminal server {lacking}")
+        return not lacking
 
     def _open(self, wanted: Wanted) -> None:
         """Listen on this side."""
@@ -118,13 +124,12 @@ class ClientTunnels:
         assert self._nursery is not None, "begin() comes first"
         forward = wanted.forward
         wanted.tunnel = Tunnel(
-            str(forward),
+            wanted.traffic,
             self._forwards,
             destination=forward.destination,
             dynamic=forward.destination is None,
             datagrams=forward.datagrams,
         )
-        wanted.tunnel.traffic = wanted.traffic
         self._nursery.start_soon(self._listen_on, wanted, wanted.tunnel)
 
     async def _listen_on(self, wanted: Wanted, tunnel: Tunnel) -> None:
@@ -193,15 +198,12 @@ class ClientTunnels:
 
     def add(self, forward: Forward) -> None:
         """Open one more."""
-        lacking = "" if self._agreed else _lacking_in_et(forward)
-        if not self._agreed and forward.side is Side.REMOTE:
-            lacking = "opens no more in a session that is there"
         wanted = self._want(forward)
         # Here and now it is no reason to end the session, whatever ExitOnForwardFailure says.
         self._exit_on_failure = False
-        if lacking:
-            self._failed(wanted, f"a real Eternal Terminal server {lacking}")
-        elif forward.side is Side.LOCAL:
+        if not self._possible(wanted, begun=True):
+            return
+        if forward.side is Side.LOCAL:
             self._open(wanted)
         else:
             assert self._forwards is not None, "begin() comes first"

@@ -114,8 +114,8 @@ class Forwards:
         self._extra = 0
         self._unread = 0
         self._drained = trio.lowlevel.ParkingLot()
-        _all.add(self)
         self._fewer = trio.lowlevel.ParkingLot()
+        _all.add(self)
 
     def __repr__(self) -> str:
         return f"<Forwards channels={len(self._channels)} reaching={len(self._reaching)}>"

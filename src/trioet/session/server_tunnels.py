@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 MAX_LISTENERS: Final = 256
 """Of a session: each takes one or two descriptors."""
 
+PATIENCE_S: Final = 0.5
+"""How long the program waits for the places that have no variable. What is said of them looks
+better before the first prompt; but a name may take long to be found."""
+
 FIRST_NUMBER: Final = 2
 CLIENTS_PARITY: Final = 1
 
@@ -58,24 +62,37 @@ class ServerTunnels:
         self._outward = Traffic("a tunnel from the client")
 
     async def begin(self) -> tuple[dict[bytes, bytes], list[str]]:
-        """Listen where the client wants it, before the program starts.
+        """Listen where the client wants it.
 
-        Return the variables that the program is to have, and for a real ET, which has no
-        other way to hear it, what could not be had.
+        Return, when these are there, the variables that the program is to have, and for a
+        real ET, which has no other way to hear it, what could not be had.
         """
         environment: dict[bytes, bytes] = {}
         failures: list[str] = []
         if self._agreed:
-            for listen in self._payload.listens:
-                await self._listen(listen, self._tunnel(listen), environment)
+            await self._begin_all(environment)
         else:
             for number, forward in enumerate(self._payload.reverse_tunnels, 1):
-                tunnel = Tunnel(str(forward), self.forwards, destination=forward.destination)
+                traffic = Traffic(str(forward))
+                tunnel = Tunnel(traffic, self.forwards, destination=forward.destination)
                 try:
                     await self._open(number, tunnel, forward.listen, environment)
                 except LocalError as error:
                     failures.append(f"tunnel {forward}: {error}")
         return environment, failures
+
+    async def _begin_all(self, environment: dict[bytes, bytes]) -> None:
+        others = []
+        for listen in self._payload.listens:
+            tunnel = self._tunnel(listen)
+            if isinstance(listen.endpoint, Variable):
+                await self._listen(listen, tunnel, environment)
+            else:
+                others.append(done := trio.Event())
+                self._nursery.start_soon(self._listen, listen, tunnel, {}, done)
+        with trio.move_on_after(PATIENCE_S):
+            for done in others:
+                await done.wait()
 
     def close(self) -> None:
         """Remove what was placed in the file system. The tasks end with their nursery."""
@@ -84,7 +101,7 @@ class ServerTunnels:
 
     def _tunnel(self, listen: Listen) -> Tunnel:
         return Tunnel(
-            f"listen {listen.number} on {listen.endpoint}",
+            Traffic(f"listen {listen.number} on {listen.endpoint}"),
             self.forwards,
             listen=listen.number,
             dynamic=listen.dynamic,
@@ -92,7 +109,11 @@ class ServerTunnels:
         )
 
     async def _listen(
-        self, listen: Listen, tunnel: Tunnel, environment: dict[bytes, bytes]
+        self,
+        listen: Listen,
+        tunnel: Tunnel,
+        environment: dict[bytes, bytes],
+        done: trio.Event | None = None,
     ) -> None:
         try:
             await self._open(listen.number, tunnel, listen.endpoint, environment)
@@ -100,6 +121,8 @@ class ServerTunnels:
             self.forwards.say(Listening(listen.number, error=str(error)))
         else:
             self.forwards.say(Listening(listen.number, tunnel.port))
+        if done is not None:
+            done.set()
 
     async def _open(
         self,

@@ -41,7 +41,7 @@ class Tunnel:
 
     def __init__(
         self,
-        name: str,
+        traffic: Traffic,
         forwards: Forwards,
         *,
         listen: int = 0,
@@ -49,13 +49,14 @@ class Tunnel:
         dynamic: bool = False,
         datagrams: bool = False,
     ) -> None:
-        """``name`` is for messages. ``listen`` is the number of the client's Listen that the
-        tunnel is for, 0 for its own. Where it leads: ``destination``, or what the
-        application says by SOCKS (``dynamic``), or what the client knows of its Listen."""
-        self.traffic = Traffic(name)
+        """``traffic`` counts what comes through, and has the name. ``listen`` is the number
+        of the client's Listen that the tunnel is for, 0 for its own. Where it leads:
+        ``destination``, or what the application says by SOCKS (``dynamic``), or what the
+        client knows of its Listen."""
         self.port = 0
         """Where it listens; 0 for a path."""
-        self._name = name
+        self.traffic = traffic
+        self._name = traffic.tunnel
         self._forwards = forwards
         self._listen = listen
         self._destination = destination
@@ -107,7 +108,7 @@ class Tunnel:
         while True:
             await self._forwards.wait_not_full()
             if self._dynamic:
-                async with self._asked:
+                async with self._asked:  # wait until another may be asked
                     pass
             self._forwards.start(self._carry, await listener.accept())
 
