@@ -55,6 +55,29 @@ async def test_packets_cross_both_ways_in_order(pair: Pair) -> None:
     assert pair.at_client.payloads == [b"1", b"2"]
 
 
+async def test_what_is_sent_together_goes_out_in_one_piece(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cable = pair.connect()
+    await wait_all_tasks_blocked()
+    pieces: list[int] = []
+    put = cable.client.out.put
+
+    def count(data: bytes | memoryview) -> int:
+        pieces.append(len(data))
+        return put(data)
+
+    monkeypatch.setattr(cable.client.out, "put", count)
+    with pair.client.together():
+        send(pair.client, b"a", b"b")
+        with pair.client.together():
+            send(pair.client, b"c")
+        assert not pieces
+    assert len(pieces) == 1
+    await wait_all_tasks_blocked()
+    assert pair.at_server.payloads == [b"a", b"b", b"c"]
+
+
 async def test_what_was_sent_without_a_line_arrives_on_the_next(pair: Pair) -> None:
     cable = pair.connect()
     send(pair.client, b"before")

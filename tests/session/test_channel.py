@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 import trio
@@ -31,6 +31,8 @@ class Session:
         self.credit, self.half_close = credit, half_close
         self.turn = trio.Lock()
         self.heard: list[ChannelMessage] = []
+        self.in_one_piece: list[ChannelMessage] = []
+        """What was told together, the last time."""
         self.chunk = 16 * 1024
         self.room = trio.Event()
         self.room.set()
@@ -47,6 +49,12 @@ class Session:
 
     def say_bulk(self, message: ChannelData) -> None:
         self.heard.append(message)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        before = len(self.heard)
+        yield
+        self.in_one_piece = self.heard[before:]
 
     def may_grow(self, amount: int) -> bool:
         if self.grown + amount > self.most_growth:
@@ -178,6 +186,14 @@ async def test_the_end_of_the_application_is_told_and_the_other_way_goes_on(benc
     bench.channel.ended()
     await bench.ended.wait()
     assert bench.application.recv(1) == b""
+
+
+async def test_a_few_last_words_and_the_end_go_out_together(bench: Bench) -> None:
+    bench.channel.credited(1000)
+    bench.application.send(b"all")
+    bench.application.shutdown(socket.SHUT_WR)
+    await wait_all_tasks_blocked()
+    assert bench.session.in_one_piece == [ChannelData(NUMBER, b"all"), ChannelEnd(NUMBER)]
 
 
 async def test_the_end_of_the_peer_comes_after_all_that_it_said(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import pytest
 import trio
@@ -30,6 +30,9 @@ class Session:
 
     def say(self, message: ChannelMessage) -> None:
         self.heard.append(message)
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def wait_room(self) -> int:
         await self.room.wait()

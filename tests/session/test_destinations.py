@@ -190,6 +190,8 @@ def test_cancelled_at_any_step_nothing_stays_open(runtime_dir: Path) -> None:
         with (
             socket.create_server(("127.0.0.1", 0)) as tcp,
             socket.create_server(str(runtime_dir / "s"), family=socket.AF_UNIX),
+            socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+            socket.create_connection(full.getsockname()),
         ):
             port = tcp.getsockname()[1]
             trio.socket.set_custom_hostname_resolver(Resolver("127.0.0.2", "127.0.0.1"))
@@ -198,6 +200,8 @@ def test_cancelled_at_any_step_nothing_stays_open(runtime_dir: Path) -> None:
                 (await connect(Address(LOOPBACK, port))).close()
                 (await connect(Address("some.example", port))).close()
                 (await connect(UnixPath(str(runtime_dir / "s")))).close()
+                with trio.move_on_after(0):
+                    await connect(Address(LOOPBACK, full.getsockname()[1]))
                 (await connect_datagrams(Address("some.example", port))).close()
 
             await victim.run(connect_to_all)

@@ -162,8 +162,12 @@ class Client:
 
     async def ready(self) -> None:
         self._hide_status()
-        self._screen.show()
-        if self._screen.behind and (self._over is not None or not self._agreed_channels):
+        with self.link.together():  # credit and acknowledgement are mostly due at once
+            self._screen.show()
+            if self._agreed_channels and self._over is None:
+                self.link.dealt_with()
+                return
+        if self._screen.behind:
             await self._screen.show_the_rest()
         if self._forwards is not None:
             await self._forwards.ready()

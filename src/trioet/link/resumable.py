@@ -15,7 +15,8 @@ and in order. Lines come and go by :meth:`run_line`. The rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
@@ -162,6 +163,7 @@ class ResumableLink:
         self._bytes_dealt_with = self._bytes_acknowledged = 0
         self._caught_up = False
         self._paused = 0
+        self._held_back = 0
         self._pinged: float | None = None
         self._room = trio.lowlevel.ParkingLot()
         self._bulk_room = trio.lowlevel.ParkingLot()
@@ -184,10 +186,26 @@ class ResumableLink:
         first.
         """
         self._writer.write(packet_type, payload)
-        for attachment in self._attachments:
-            attachment.flush()
+        if not self._held_back:
+            self._flush()
         if self._writer.kept_bytes > self._max_kept and not self.peer_acknowledges:
             self._forget_the_oldest()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent within goes out in one piece at the end: for what follows at once, and
+        without an await."""
+        self._held_back += 1
+        try:
+            yield
+        finally:
+            self._held_back -= 1
+            if not self._held_back:
+                self._flush()
+
+    def _flush(self) -> None:
+        for attachment in self._attachments:
+            attachment.flush()
 
     def send_bulk(self, packet_type: int, payload: bytes) -> None:
         """Send a packet of what may wait; callers await :meth:`wait_bulk_room` before each."""
@@ -443,8 +461,9 @@ class ResumableLink:
         splitter = PacketSplitter()
         data = handshake.rest()
         while True:
-            for body in splitter.feed(data):
-                self._arrived(attachment, body)
+            with self.together():
+                for body in splitter.feed(data):
+                    self._arrived(attachment, body)
             await self._pause_if_busy(attachment)
             data = await self._receive(line)
 

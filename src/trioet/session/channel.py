@@ -1,14 +1,15 @@
 """One forwarded connection: a socket on this side, a channel of the link beyond it.
 
-Two tasks: one reads the socket for the peer, one writes what the socket did not take at
-once. What an application does not read costs the channel's credit, and nobody else's.
+One task reads the socket for the peer; another, when there is need of it, writes what the
+socket did not take at once. What an application does not read costs the channel's credit,
+and nobody else's.
 """
 
 from __future__ import annotations
 
 import socket
 from collections import deque
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
 import trio
@@ -58,6 +59,9 @@ class Carrier(Protocol):
     def say_bulk(self, message: ChannelData) -> None:
         """Tell the peer, when it is our turn and there is room."""
 
+    def together(self) -> AbstractContextManager[None]:
+        """What is told within goes out in one piece."""
+
     def may_grow(self, amount: int) -> bool:
         """Take so much more memory, if the session has it; less always."""
 
@@ -87,8 +91,10 @@ class Channel:
         """What the application said before the channel was opened."""
         self._ends = False
         self._in_order = False
-        self._running = False
-        self._wake = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._writing = False
+        self._nothing_more = trio.Event()
+        """Set when the application has all that the peer will ever say."""
 
     def __repr__(self) -> str:
         return f"<Channel {self.number} credit={self._credit} unread={self._unread}>"
@@ -113,7 +119,7 @@ class Channel:
         """Hand bytes to the application, now if it takes them; not before :meth:`run`."""
         self._traffic.received += len(data)
         rest = memoryview(data)
-        if self._running and not self._backlog:
+        if self._nursery is not None and not self._backlog:
             with suppress(OSError):  # the writer meets it again, and deals with it
                 taken = self._sock.send(rest)
                 rest = rest[taken:]
@@ -122,7 +128,7 @@ class Channel:
             self._backlog.append(rest)
             self._unread += len(rest)
             self._carrier.unread(len(rest))
-            self._wake.set()
+            self._attend()
             if self._carrier.credit and self._unread > self._window:
                 self.abort()  # it sends more than it may
 
@@ -134,7 +140,7 @@ class Channel:
     def ended(self) -> None:
         """Nothing more comes from the peer."""
         self._ends = True
-        self._wake.set()
+        self._attend()
 
     def was_reset(self) -> None:
         """The peer's side is gone: so is this one."""
@@ -153,14 +159,10 @@ class Channel:
         Closes the socket. Cancellation resets the connection and tells the peer nothing.
         """
         self._traffic.channels += 1
-        self._running = True
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    await self._read()
-                    if not self._carrier.half_close:
-                        self._finish()
+                    await self._converse(nursery)
                 self._in_order = True
         except* OSError:
             self._carrier.say(ChannelReset(self.number))
@@ -172,6 +174,17 @@ class Channel:
                 self._sock.close()
             else:
                 reset(self._sock)
+
+    async def _converse(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        try:
+            self._attend()
+            await self._read()
+            if not self._carrier.half_close:
+                self._finish()
+            await self._nothing_more.wait()
+        finally:
+            self._nursery = None  # it takes no more tasks
 
     def _finish(self) -> None:
         """The end of one direction is the end of both."""
@@ -193,13 +206,15 @@ class Channel:
                 except BlockingIOError:
                     more = False
                     continue
-                if not data:
-                    break
-                self._credit -= len(data)
-                self._traffic.sent += len(data)
-                self._carrier.say_bulk(ChannelData(self.number, data))
-            more = len(data) == size
-        self._carrier.say(ChannelEnd(self.number))
+                more = len(data) == size
+                with self._carrier.together():
+                    if data:
+                        self._credit -= len(data)
+                        self._traffic.sent += len(data)
+                        self._carrier.say_bulk(ChannelData(self.number, data))
+                    if not data or (not more and self._has_said_all()):
+                        self._carrier.say(ChannelEnd(self.number))
+                        return
 
     def _receive(self, size: int) -> bytes:
         if not self._ahead:
@@ -207,20 +222,36 @@ class Channel:
         data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
 
+    def _has_said_all(self) -> bool:
+        """True if it is known by now that nothing more comes from the application."""
+        with suppress(BlockingIOError):
+            return not self._ahead and not self._sock.recv(1, socket.MSG_PEEK)
+        return False
+
+    def _attend(self) -> None:
+        """See to what the peer has said, if that can be done now and nobody does."""
+        if self._nursery is None or self._writing:
+            return
+        if self._backlog:
+            self._writing = True
+            self._nursery.start_soon(self._write)
+        elif self._ends:
+            self._end_output()
+
     async def _write(self) -> None:
-        """Write what the application did not take at once, until the peer has no more."""
-        while True:
-            while self._backlog:
-                await trio.lowlevel.wait_writable(self._sock)
-                self._flush()
-            if self._ends:
-                break
-            await self._wake.wait()
-            self._wake = trio.Event()
+        """Write what the application did not take at once."""
+        while self._backlog:
+            await trio.lowlevel.wait_writable(self._sock)
+            self._flush()
+        self._writing = False
+        self._attend()
+
+    def _end_output(self) -> None:
         if not self._carrier.half_close:
             self._finish()
         with suppress(OSError):  # the application has closed its end before
             self._sock.shutdown(socket.SHUT_WR)
+        self._nothing_more.set()
 
     def _flush(self) -> None:
         with suppress(BlockingIOError):

@@ -138,13 +138,30 @@ async def _connect_loopback(port: int) -> socket.socket:
     failures: list[OSError] = []
     for family, host in ((socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")):
         try:
-            with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
-                await sock.connect((host, port))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _plain(sock.detach())
+            return await _connect_within(family, (host, port))
         except OSError as error:
             failures.append(error)
     raise _cannot_reach(failures)
+
+
+async def _connect_within(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """Within the machine a connection is there, or refused, by the second look at it."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        code = sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            code = sock.connect_ex(address)
+        if code == errno.EALREADY:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code not in (0, errno.EISCONN):
+            raise OSError(code, "")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _plain(descriptor: int) -> socket.socket:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 from weakref import WeakSet
 
@@ -140,6 +141,9 @@ class Forwards:
         packet = self._peer.encode(message)
         if packet is not None:
             self._link.send_bulk(*packet)
+
+    def together(self) -> AbstractContextManager[None]:
+        return self._link.together()
 
     def may_grow(self, amount: int) -> bool:
         if self._extra + amount > MAX_EXTRA:
