@@ -1,8 +1,10 @@
 """The least that a remote shell on Trio can be: bytes there, bytes back, and nothing else.
 
 No key, no packets, no reconnecting, no reading of what passes: `python -m bench.least
-server PORT` runs a shell on a pty for whoever connects, `client PORT` is its terminal.
-What it takes for a key to come back, any program on Trio takes at least.
+server PORT,PORT` runs a shell on a pty for whoever connects to the first port, `client
+PORT,PORT` is its terminal, and with `-L port:host:hostport` or `-R …` it has a tunnel
+(least_tunnel.py) beside it. What it takes for a key to come back, any program on Trio takes
+at least.
 """
 
 from __future__ import annotations
@@ -10,13 +12,20 @@ from __future__ import annotations
 import os
 import pty
 import socket
+import struct
 import sys
 import termios
 import tty
+from collections.abc import Sequence
 
 import trio
 
+from bench import least_tunnel
+
 CHUNK = 65536
+
+SIDES = struct.Struct(">HH")
+"""Where the far side of a tunnel listens, or where it leads to; the other is 0."""
 
 
 async def carry(source: int, sink: int) -> None:
@@ -44,10 +53,13 @@ async def join(near_in: int, near_out: int, far: int) -> None:
         nursery.start_soon(one_way, far, near_out)
 
 
-async def serve(port: int) -> None:
-    """A shell for each connection."""
+async def serve(port: int, tunnel_port: int) -> None:
+    """A shell, or a tunnel, for each connection."""
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-    await trio.serve_listeners(serve_one, listeners)
+    tunnels = await trio.open_tcp_listeners(tunnel_port, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, serve_one, listeners)
+        nursery.start_soon(trio.serve_listeners, serve_tunnel, tunnels)
 
 
 async def serve_one(stream: trio.SocketStream) -> None:
@@ -65,26 +77,56 @@ async def serve_one(stream: trio.SocketStream) -> None:
         hang_up(master, child)
 
 
+async def serve_tunnel(stream: trio.SocketStream) -> None:
+    """The far side of a tunnel. It begins with where to listen and where to connect."""
+    listens, leads_to = SIDES.unpack(await stream.receive_some(SIDES.size))
+    line = socket.socket(fileno=os.dup(stream.socket.fileno()))
+    with line:
+        await least_tunnel.run(line, listens=listens, leads_to=leads_to)
+
+
+async def open_tunnel(port: int, side: str, wish: str) -> None:
+    """The near side of one."""
+    listens, _, leads_to = wish.split(":")
+    far = (0, int(leads_to)) if side == "-L" else (int(listens), 0)
+    near = (int(listens), 0) if side == "-L" else (0, int(leads_to))
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.send(SIDES.pack(*far))
+        await least_tunnel.run(line, listens=near[0], leads_to=near[1])
+
+
 def hang_up(master: int, child: int) -> None:
     """End a shell; nobody else is served meanwhile."""
     os.close(master)
     os.waitpid(child, 0)
 
 
-def connect(port: int) -> None:
+async def be_terminal(number: int, port: int, tunnel: Sequence[str]) -> None:
+    """Until the shell ends."""
+    async with trio.open_nursery() as nursery:
+        if tunnel:
+            side, wish = tunnel
+            nursery.start_soon(open_tunnel, port, side, wish)
+        await join(0, 1, number)
+        nursery.cancel_scope.cancel()
+
+
+def connect(port: int, tunnel_port: int, tunnel: Sequence[str]) -> None:
     """Be the terminal of a shell there."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         mode = termios.tcgetattr(0)
         tty.setraw(0)
         try:
-            trio.run(join, 0, 1, sock.fileno())
+            trio.run(be_terminal, sock.fileno(), tunnel_port, tunnel)
         finally:
             termios.tcsetattr(0, termios.TCSAFLUSH, mode)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "server":
-        trio.run(serve, int(sys.argv[2]))
+    _, part, *tunnel, ports = sys.argv
+    first, second = map(int, ports.split(","))
+    if part == "server":
+        trio.run(serve, first, second)
     else:
-        connect(int(sys.argv[2]))
+        connect(first, second, tunnel)

@@ -272,14 +272,17 @@ class Least(Peer):
     """What any program on Trio takes at least: least.py."""
 
     name, title = "least", "least on Trio"
-    only = ("echo",)
+    only = ("echo", "setups")
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)
-        self._port = free_port()
+        self._port, self._tunnel_port = free_port(), free_port()
 
     def version(self) -> str:
         return "the least on Trio: no packets, no key (bench/least.py)"
+
+    def near_environment(self) -> dict[str, str]:
+        return {**super().near_environment(), "PYTHONPATH": str(PROJECT)}
 
     def start(self) -> None:
         environment = {**self.near_environment(), **self.far_environment()}
@@ -289,7 +292,7 @@ class Least(Peer):
         return self._command("client")
 
     def _command(self, part: str) -> list[str]:
-        return [sys.executable, str(PROJECT / "bench" / "least.py"), part, str(self._port)]
+        return [sys.executable, "-m", "bench.least", part, f"{self._port},{self._tunnel_port}"]
 
 
 PEERS: Final[tuple[type[Peer], ...]] = (Trioet, EternalTerminal, Ssh, Mosh, Least)

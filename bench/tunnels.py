@@ -47,6 +47,7 @@ LISTEN: Final = "0A"
 OPTIONS: Final[dict[str, Callable[[str, int, int], list[str]]]] = {
     "trioet": lambda side, port, to: [f"-{side}", f"{port}:localhost:{to}"],
     "ssh": lambda side, port, to: [f"-{side}", f"{port}:localhost:{to}"],
+    "least": lambda side, port, to: [f"-{side}", f"{port}:localhost:{to}"],
     "et": lambda side, port, to: [{"L": "-t", "R": "-r"}[side], f"{port}:{to}"],
 }
 """What makes each peer listen on ``port``, near (L) or far (R), for the other side's ``to``."""
