@@ -14,7 +14,7 @@ from typing import Final
 
 from bench import processes
 from bench.applications import Server, Streams, idle_connections, setups
-from bench.idle import SETTLE_S as IDLE_SETTLE_S
+from bench.idle import wakeups
 from bench.peers import Peer
 from bench.place import free_port
 from bench.rows import QUICK, Line, Row, Sample, Scale
@@ -206,17 +206,7 @@ def measure_memory(peer: Peer, scale: Scale) -> Sample:
 
 def measure_idle(peer: Peer, scale: Scale) -> Sample:
     with _idle_channel(peer) as (terminal, _):
-        terminal.settle(IDLE_SETTLE_S)
-        sides = {
-            "client": peer.client_processes(terminal.pid),
-            "server": peer.server_processes(),
-        }
-        before = {name: processes.wakeups(pids) for name, pids in sides.items()}
-        begun = time.perf_counter()
-        time.sleep(scale.idle_s)
-        took = time.perf_counter() - begun
-        after = {name: processes.wakeups(pids) for name, pids in sides.items()}
-    return {name: _further(before[name], after[name]) / took for name in sides}
+        return wakeups(peer, terminal, scale)
 
 
 @contextmanager
@@ -228,10 +218,6 @@ def _idle_channel(peer: Peer) -> Iterator[tuple[Terminal, int]]:
         idle_connections(port, 1),
     ):
         yield terminal, port
-
-
-def _further(before: dict[str, int], after: dict[str, int]) -> int:
-    return sum(count - before.get(thread, 0) for thread, count in after.items())
 
 
 def rows(stream_bytes: int | None = None) -> Sequence[Row]:
