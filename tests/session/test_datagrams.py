@@ -11,7 +11,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioet.session.channel import Traffic
-from trioet.session.datagrams import IDLE_S, MAX_WAITING, Datagrams
+from trioet.session.datagrams import (
+    IDLE_S,
+    MAX_DATAGRAM,
+    MAX_WAITING,
+    MAX_WAITING_BYTES,
+    Datagrams,
+)
 from trioet.wire.channels import ChannelData, ChannelEnd, ChannelMessage
 
 NUMBER = 9
@@ -116,6 +122,26 @@ async def test_what_comes_faster_than_the_network_takes_it_is_lost(flow: Flow) -
     flow.deliverable.set()
     await wait_all_tasks_blocked()
     assert flow.delivered == [b"first", *(b"%d" % number for number in range(MAX_WAITING))]
+
+
+async def test_large_ones_that_wait_are_few(flow: Flow) -> None:
+    large = b"x" * MAX_DATAGRAM
+    room = MAX_WAITING_BYTES // MAX_DATAGRAM
+    flow.session.room, flow.deliverable = trio.Event(), trio.Event()
+    for way in (flow.channel.send, flow.channel.arrived):
+        way(b"first")
+        await wait_all_tasks_blocked()
+        for _ in range(2 * room):
+            way(large)
+        way(b"small")
+    flow.session.room.set()
+    flow.deliverable.set()
+    await wait_all_tasks_blocked()
+    assert flow.session.heard == said(b"first", *[large] * room)
+    assert flow.delivered == [b"first", *[large] * room]
+    flow.channel.send(large)
+    await wait_all_tasks_blocked()
+    assert flow.session.heard[-1] == ChannelData(NUMBER, large)
 
 
 async def test_what_the_network_refuses_is_lost_and_the_next_is_not(flow: Flow) -> None:

@@ -23,6 +23,28 @@ MAX_DATAGRAM: Final = 65535
 MAX_WAITING: Final = 64
 """Datagrams of a channel that wait, each way; more are lost."""
 
+MAX_WAITING_BYTES: Final = 256 * 1024
+"""The same in bytes."""
+
+
+class _Queue:
+    """What waits, in order. What finds no place is lost."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._entrance, self._exit = trio.open_memory_channel[bytes](MAX_WAITING)
+
+    def put(self, data: bytes) -> None:
+        if self._bytes + len(data) <= MAX_WAITING_BYTES:
+            with suppress(trio.WouldBlock):
+                self._entrance.send_nowait(data)
+                self._bytes += len(data)
+
+    async def get(self) -> bytes:
+        data = await self._exit.receive()
+        self._bytes -= len(data)
+        return data
+
 
 class Datagrams:
     """The channel with that number; ``deliver`` hands one datagram to this side's network."""
@@ -41,8 +63,7 @@ class Datagrams:
         self._sock: socket.socket | None = None
         self._scope = trio.CancelScope()
         self._told = False
-        self._to_deliver, self._delivery = trio.open_memory_channel[bytes](MAX_WAITING)
-        self._to_say, self._saying = trio.open_memory_channel[bytes](MAX_WAITING)
+        self._to_deliver, self._to_say = _Queue(), _Queue()
 
     @classmethod
     def connected(
@@ -64,8 +85,7 @@ class Datagrams:
     def send(self, data: bytes) -> None:
         """Tell the peer of a datagram, soon or never."""
         self._busy()
-        with suppress(trio.WouldBlock):
-            self._to_say.send_nowait(data)
+        self._to_say.put(data)
 
     def close(self) -> None:
         """End it, and tell the peer."""
@@ -76,8 +96,7 @@ class Datagrams:
     def arrived(self, data: bytes | memoryview) -> None:
         self._busy()
         self._traffic.received += len(data)
-        with suppress(trio.WouldBlock):
-            self._to_deliver.send_nowait(bytes(data))
+        self._to_deliver.put(bytes(data))
 
     def credited(self, amount: int) -> None:
         """Datagrams need none."""
@@ -100,9 +119,9 @@ class Datagrams:
                     if self._sock is not None:
                         nursery.start_soon(self._hear, self._sock)
                     nursery.start_soon(self._say)
-                    async for data in self._delivery:
+                    while True:
                         with suppress(OSError):  # the network lost it
-                            await self._deliver(data)
+                            await self._deliver(await self._to_deliver.get())
         finally:
             self._traffic.channels -= 1
             if self._sock is not None:
@@ -111,7 +130,8 @@ class Datagrams:
             self._carrier.say(ChannelEnd(self.number))
 
     async def _say(self) -> None:
-        async for data in self._saying:
+        while True:
+            data = await self._to_say.get()
             async with self._carrier.turn:
                 await self._carrier.wait_room()
                 self._traffic.sent += len(data)
