@@ -38,8 +38,9 @@ def tests(session: nox.Session) -> None:
     """Every test, on every Python found, the long proofs on the first; then wire/'s coverage."""
     install(session, "test")
     others = [] if session.python == PYTHONS[0] or session.posargs else ["-m", "not proof"]
-    # A file's tests stay together: some sum up what those before them have seen.
-    parallel = ["-n", "auto", "--dist", "loadfile"]
+    # Most tests wait, most of the time. A file's stay together: some sum up what those before
+    # them have seen.
+    parallel = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile"]
     session.run("pytest", "-q", "-rs", *parallel, *others, *session.posargs)
     if not session.posargs:
         session.notify("coverage")
