@@ -6,6 +6,7 @@ The far side undoes a script that has not finished when this login ends, however
 from __future__ import annotations
 
 import math
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ ENDING_GRACE_S: Final = 5.0
 
 CHUNK: Final = 65536
 
+SAFE_PATH: Final = r"/[\w./+,=@%-]+"
+"""What means itself to every shell."""
+
 Show = Callable[[str], None]
 T = TypeVar("T")
 
@@ -43,6 +47,9 @@ class FarSide:
 
     def __init__(self, target: SshTarget, process: trio.Process, show: Show, chat: Show) -> None:
         self.host = target.host
+        self.home = ""
+        """Of the user there, once it is known."""
+
         self.stage = ""
         """The private directory there that lasts as long as this login."""
         self._target = target
@@ -101,8 +108,8 @@ class FarSide:
           MessageError: the answer makes no sense.
         """
         await self.run("ready", files, LOGIN_DEADLINE_S)
-        said = f"{self.stage}/said"
-        command = f"sh -c 'sudo sh -c \"sh {self.stage}/{script}.sh >{said} 2>&1\"'"
+        # sudo itself asks on /dev/tty.
+        command = f"sh -c 'sudo sh {self.stage}/{script}.sh >{self.stage}/said 2>&1'"
         argv = at_terminal(ssh_argv(self._target, command))
         with trio.move_on_after(SUDO_DEADLINE_S):
             # Its ending is the user's affair: ssh reads the terminal, Ctrl-C goes there.
@@ -112,6 +119,10 @@ class FarSide:
                 answer.problems.append(f"sudo ended with exit status {done.returncode}")
             return answer
         raise StepFailed(script, f"{self.host}: sudo took more than {SUDO_DEADLINE_S:g} s")
+
+    def from_home(self, text: str) -> str:
+        """The same with ``~`` for the user's home there."""
+        return text.replace(f"{self.home}/", "~/") if self.home else text
 
     async def _while_sending(self, data: bytes, receive: Callable[[], Awaitable[T]]) -> T:
         """Beside each other, for a full disk there is told before all of it has arrived."""
@@ -137,6 +148,9 @@ class FarSide:
         last = ""
         while (word := await self._next()) is not None:
             if word.kind == "ready":
+                if not re.fullmatch(SAFE_PATH, word.text):
+                    what = f"{self.host} keeps temporary files in {word.text!r}"
+                    raise StepFailed("ssh", what, "set TMPDIR there to a path without blanks")
                 return word.text
             last = word.text or last
         raise await self._ended(last)
@@ -146,7 +160,7 @@ class FarSide:
         while (word := await self._next()) is not None:
             answer.add(word)
             if word.kind == "did":
-                self._show(word.text)
+                self._show(self.from_home(word.text))
             if answer.status is not None:
                 return answer
         raise await self._ended(answer.last_noise)

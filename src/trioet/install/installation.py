@@ -7,7 +7,6 @@ if they can; else it is sent from here. The scripts in ``far/`` say how it is do
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -28,6 +27,9 @@ REMOVE_DEADLINE_S: Final = 120.0
 CHECK_DEADLINE_S: Final = 60.0
 
 MIB: Final = 1024 * 1024
+
+HOMES: Final = ("/root/", "/home/", "/Users/")
+"""Where no other user, and no service of the system, can read."""
 
 Show = Callable[[str], None]
 
@@ -66,7 +68,7 @@ async def install(target: SshTarget, wish: Wish, show: Show, chat: Show) -> None
     digest = parcel.digest_of(own)
     async with login(target, show, chat) as far:
         answer = await _ask(far, wish)
-        show(_description(answer))
+        show(far.from_home(_description(answer, wish)))
         if taken := [path for path in answer.taken if not path.endswith("/etterminal")]:
             what = f"{far.host} has a {taken[0]} that is not from `trioet install`"
             raise StepFailed("install", what, _who_made(taken[0], far.host))
@@ -76,7 +78,7 @@ async def install(target: SshTarget, wish: Wish, show: Show, chat: Show) -> None
             show(f"trioet {__version__} is there already, the same as here")
         else:
             sudo = _needs_sudo(far, answer, wish)
-            await _install(far, wish, answer, own, digest, sudo, show)
+            await _install(far, wish, answer, own, sudo, show)
         await _check(far, wish, show)
 
 
@@ -115,38 +117,35 @@ async def _ask(far: FarSide, wish: Wish) -> Answer:
     answer = await far.run("ask", {"job": wish.job()}, ASK_DEADLINE_S)
     if answer.problem:
         raise StepFailed("install", f"{far.host}: {answer.problem}")
+    far.home = answer.facts.get("home", "")
     return answer
 
 
 async def _install(
-    far: FarSide,
-    wish: Wish,
-    there: Answer,
-    own: parcel.Files,
-    digest: str,
-    sudo: str,
-    show: Show,
+    far: FarSide, wish: Wish, there: Answer, own: parcel.Files, sudo: str, show: Show
 ) -> None:
     """Try the ways that there are, one after the other."""
-    python = next((python for python in there.pythons if not python.problem), None)
+    python = choose_python(there, wish)
     reasons = []
     for how in ways(there, python, wish):
         files = own
-        if how == "here":
-            assert python is not None
+        if python is not None and how == "here":
             try:
                 needed, came = await parcel.dependencies(machine(python, there.facts))
             except parcel.NotHere as reason:
-                reasons.append(str(reason))
+                reasons.append(f"what trioet needs cannot be sent from here: {reason}")
                 break
             files = {**own, **needed}
         packed = parcel.pack(files)
         if how == "here":
-            show(f"sends all that trioet needs, {came} ({len(packed) / MIB:.1f} MiB)")
+            show(f"sending what trioet needs, {came} ({len(packed) / MIB:.1f} MiB)")
+        else:
+            show(f"{how} there fetches what trioet needs")
         settings = {
             "version": __version__,
-            "digest": digest,
+            "digest": parcel.digest_of(own),
             "python": python.path if python is not None else "",
+            "uv": there.facts.get("uv", ""),
             "how": how,
             "parcel": hashlib.sha256(packed).hexdigest(),
             "service": "system" if wish.system else "user" if wish.user_service else "",
@@ -159,13 +158,24 @@ async def _install(
         answer = await _run(far, "install", sent, INSTALL_DEADLINE_S, sudo)
         if not answer.problem:
             return
-        reasons.append(answer.problem)
+        reasons.append(far.from_home(answer.problem))
+        if "installed" in answer.facts:
+            raise StepFailed("install", f"{far.host}: {reasons[-1]}", "trioet itself is installed")
         if how != "here":
-            show(f"not by {how} there: {answer.problem}")
-    if not reasons:
-        raise no_python(far.host, there.pythons)
+            show(f"not so: {reasons[-1]}")
+    if python is None:
+        raise no_python(far.host, there, reasons)
     hint = "what was there before is as it was; -v shows all that was said"
     raise StepFailed("install", f"{far.host}: {reasons[-1]}", hint)
+
+
+def choose_python(there: Answer, wish: Wish) -> Python | None:
+    """The first that can run trioet, and for all users that they can reach, too."""
+    fine = [python for python in there.pythons if not python.problem]
+    if wish.system:
+        homes = (f"{there.facts.get('home', '/root')}/", *HOMES)
+        fine = [python for python in fine if not python.path.startswith(homes)]
+    return fine[0] if fine else None
 
 
 def ways(there: Answer, python: Python | None, wish: Wish) -> list[str]:
@@ -180,15 +190,15 @@ def ways(there: Answer, python: Python | None, wish: Wish) -> list[str]:
     return found
 
 
-def no_python(host: str, pythons: list[Python]) -> StepFailed:
+def no_python(host: str, there: Answer, reasons: list[str]) -> StepFailed:
     """None of the Pythons there will do, and nobody there can bring one."""
-    which = "; ".join(python.problem for python in pythons) or "no python3 is on the PATH"
-    what = f"{host} has no Python that can run trioet: {which}"
+    which = [python.problem or f"{python.path} is in a home" for python in there.pythons]
+    said = "; ".join([*(which or ["no python3 is on the PATH"]), *reasons])
     hint = (
         "install Python 3.11 or later there, or uv (https://docs.astral.sh/uv), which brings "
         "its own; then run this again"
     )
-    return StepFailed("python", what, hint)
+    return StepFailed("python", f"{host} has no Python that can run trioet: {said}", hint)
 
 
 def machine(python: Python, facts: dict[str, str]) -> Machine:
@@ -203,10 +213,10 @@ def machine(python: Python, facts: dict[str, str]) -> Machine:
     return Machine(minor, "manylinux", python.glibc, rest)
 
 
-def _description(answer: Answer) -> str:
+def _description(answer: Answer, wish: Wish) -> str:
     facts = answer.facts
     parts = [f"{facts.get('system', '?')} {facts.get('machine', '?')}"]
-    fine = next((python for python in answer.pythons if not python.problem), None)
+    fine = choose_python(answer, wish)
     if fine is not None:
         parts.append(f"Python {'.'.join(map(str, fine.version))} ({fine.path})")
     else:
@@ -255,7 +265,8 @@ async def _check(far: FarSide, wish: Wish, show: Show) -> None:
         raise StepFailed("check", f"{far.host}: {answer.problem}")
     found, version = answer.facts.get("found", ""), answer.facts.get("version", "")
     if version != f"trioet {__version__}":
-        what = f"{far.host}: {found} comes first on the PATH, and is {version}"
-        hint = f"remove it, or use `trioet connect --terminal-path` with {re.escape(found)}'s heir"
+        what = f"{far.host}: trioet is installed, but {found} comes first on the PATH: {version}"
+        mine = f"{answer.facts.get('bin', '~/.local/bin')}/trioet"
+        hint = f"remove it, or `trioet connect --terminal-path {far.from_home(mine)} {far.host}`"
         raise StepFailed("check", what, hint)
-    show(f"checked: ssh finds {found}, {version}")
+    show(f"checked: a command run by ssh finds {far.from_home(found)}, {version}")

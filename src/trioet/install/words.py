@@ -93,6 +93,8 @@ class Answer:
     taken: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     last_noise: str = ""
+    """Of what others printed the last line, or the last that is of an error."""
+
     status: int | None = None
     """The script's exit status; None until it has ended."""
 
@@ -105,7 +107,9 @@ class Answer:
           MessageError: there are too many, or one makes no sense.
         """
         if not word.kind:
-            self.last_noise = word.text
+            is_error = word.text.lower().startswith("error")
+            if is_error or not self.last_noise.lower().startswith("error"):
+                self.last_noise = word.text
             return
         self.words += 1
         if self.words > MAX_WORDS:

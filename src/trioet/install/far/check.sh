@@ -9,6 +9,7 @@ said=$("$found" --version </dev/null) && as_terminal=$("$found" terminal --versi
     say "problem $found does not run"
     exit 1
 }
+say "fact bin $bin"
 say "fact found $found"
 say "fact version $said"
 say "fact terminal $as_terminal"

@@ -2,8 +2,8 @@
 #
 # All that is slow or can fail comes before the switch, which is one rename; whatever ends this
 # before leaves everything as it was. The job says: version, digest, python (path, or nothing:
-# uv brings one), how (here: the parcel has all; pip, uv: these fetch what it needs), parcel
-# (its SHA-256), service (system, user or nothing).
+# uv brings one), uv (path), how (here: the parcel has all; pip, uv: these fetch what it needs),
+# parcel (its SHA-256), service (system, user or nothing).
 . "${0%/*}/common.sh"
 
 new= watcher= locked= switched=
@@ -63,7 +63,7 @@ make_environment() {
         "$python" -m venv --without-pip "$new"
     else
         UV_PYTHON_INSTALL_DIR=$base/python UV_NO_CACHE=1 \
-            uv venv --python '>=3.11' --python-preference only-managed "$new"
+            "$uv" venv --python '>=3.11' --python-preference only-managed "$new"
     fi
 }
 
@@ -72,7 +72,7 @@ fetch_dependencies() {
     here) ;;
     uv)
         UV_HTTP_TIMEOUT=15 UV_NO_CACHE=1 \
-            uv pip install --python "$new/bin/python" -r "$stage/requirements.txt"
+            "$uv" pip install --python "$new/bin/python" -r "$stage/requirements.txt"
         ;;
     pip)
         set -- install --no-cache-dir --no-input --disable-pip-version-check --prefer-binary \
@@ -166,7 +166,7 @@ while [ -e "$base/$name" ]; do
     name=$version-$number
 done
 new=$base/$name
-make_environment || fail "cannot make a Python environment in $new"
+make_environment || fail "${python:-uv} cannot make a Python environment in $new"
 fetch_dependencies || fail "$how could not fetch what trioet needs"
 "$new/bin/python" "$stage/settle.py" "$stage/parcel.zip" "$parcel" ||
     fail "cannot unpack trioet in $new"
@@ -179,6 +179,7 @@ trap '' HUP INT TERM PIPE   # from here on it is quick, and better finished than
 switch_link "$name" "$current" || fail "cannot switch $current to $name"
 switched=yes
 write_manifest || fail "cannot write $manifest"
+say "fact installed $version"
 say "did installed trioet $version in $new"
 link_programs || fail "cannot link trioet into $bin"
 write_manifest
