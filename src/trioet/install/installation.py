@@ -70,8 +70,9 @@ async def install(target: SshTarget, wish: Wish, show: Show, chat: Show) -> None
         answer = await _ask(far, wish)
         show(far.from_home(_description(answer, wish)))
         if taken := [path for path in answer.taken if not path.endswith("/etterminal")]:
-            what = f"{far.host} has a {taken[0]} that is not from `trioet install`"
-            raise StepFailed("install", what, _who_made(taken[0], far.host))
+            path = far.from_home(taken[0])
+            what = f"{far.host} has a {path} that is not from `trioet install`"
+            raise StepFailed("install", what, _who_made(path, far.host))
         facts = answer.facts
         is_there = facts.get("digest") == digest and facts.get("works") == f"trioet {__version__}"
         if is_there and not (wish.system or wish.user_service):

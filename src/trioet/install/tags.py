@@ -101,7 +101,10 @@ def for_pip(machine: Machine) -> list[str]:
         case "musllinux":
             names = [f"musllinux_{major}_{each}_{arch}" for each in range(minor + 1)]
         case _:
-            names = [f"macosx_{each}_0_{arch}" for each in range(OLDEST_MACOS + 1, major + 1)]
-            names += [f"macosx_{each}_0_universal2" for each in range(OLDEST_MACOS + 1, major + 1)]
+            names = [
+                f"macosx_{each}_0_{kind}"
+                for each in range(OLDEST_MACOS + 1, major + 1)
+                for kind in ("universal2", arch)
+            ]
     words = [word for name in reversed(names) for word in ("--platform", name)]
     return [*words, "--python-version", f"3.{machine.minor}", "--implementation", "cp"]

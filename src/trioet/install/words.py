@@ -154,13 +154,13 @@ def parse_python(text: str) -> Python:
         return Python(
             path=_path(said["path"]),
             version=tuple(map(int, said.get("version", ())))[:3],
-            implementation=str(said.get("implementation", "")),
-            platform=str(said.get("platform", "")),
+            implementation=plain(str(said.get("implementation", ""))),
+            platform=plain(str(said.get("platform", ""))),
             glibc=parse_version(glibc),
-            missing=tuple(map(str, said.get("missing", ()))),
+            missing=tuple(plain(str(name)) for name in said.get("missing", ())),
             has_pip=bool(said.get("pip")),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         raise MessageError("the far side does not say what its Python is") from None
 
 
@@ -173,6 +173,6 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def _path(said: object) -> str:
-    if not isinstance(said, str) or not said.startswith("/"):
+    if not isinstance(said, str) or not (said.startswith("/") and said.isprintable()):
         raise MessageError("a path that is none")
     return said
