@@ -104,7 +104,7 @@ class FarSide:
         What it says is read by the first login, when it has ended.
 
         Raises:
-          StepFailed: it does not end.
+          StepFailed: it does not end, or sudo does not let us.
           MessageError: the answer makes no sense.
         """
         await self.run("ready", files, LOGIN_DEADLINE_S)
@@ -116,7 +116,8 @@ class FarSide:
             done = await trio.run_process(argv, stdin=None, check=False)
             answer = await self.run("said", {}, LOGIN_DEADLINE_S)
             if done.returncode != 0 and not answer.problems:
-                answer.problems.append(f"sudo ended with exit status {done.returncode}")
+                what = f"{self.host}: sudo ended with exit status {done.returncode}"
+                raise StepFailed("sudo", what, "it says why, above; nothing was changed there")
             return answer
         raise StepFailed(script, f"{self.host}: sudo took more than {SUDO_DEADLINE_S:g} s")
 
@@ -190,7 +191,9 @@ class FarSide:
 
 def at_terminal(argv: Sequence[str]) -> list[str]:
     """The same ssh with a terminal there, even if it seems that there is none here."""
-    return [word if word != "-T" else "-tt" for word in argv]
+    at = argv.index("-T")
+    # Nor need ssh say that its connection has been closed.
+    return [*argv[:at], "-tt", "-o", "LogLevel=ERROR", *argv[at + 1 :]]
 
 
 @asynccontextmanager

@@ -78,7 +78,7 @@ async def install(target: SshTarget, wish: Wish, show: Show, chat: Show) -> None
         if is_there and not (wish.system or wish.user_service):
             show(f"trioet {__version__} is there already, the same as here")
         else:
-            sudo = _needs_sudo(far, answer, wish)
+            sudo = needs_sudo(far.host, answer, wish)
             await _install(far, wish, answer, own, sudo, show)
         await _check(far, wish, show)
 
@@ -107,7 +107,7 @@ async def uninstall(
                 )
                 raise StepFailed("uninstall", what, hint)
             show(f"{what}: it goes on until its last session has ended")
-        sudo = _needs_sudo(far, answer, wish)
+        sudo = needs_sudo(far.host, answer, wish)
         files = {"job": wish.job()}
         answer = await _run(far, "uninstall", files, REMOVE_DEADLINE_S, sudo)
         if answer.problem:
@@ -241,12 +241,16 @@ def _who_made(path: str, host: str) -> str:
     )
 
 
-def _needs_sudo(far: FarSide, there: Answer, wish: Wish) -> str:
-    """How to become root there: not at all, ``free`` or ``asks``."""
+def needs_sudo(host: str, there: Answer, wish: Wish) -> str:
+    """How to become root there: not at all, ``free`` or ``asks``.
+
+    Raises:
+      StepFailed: that is needed, and there is no way.
+    """
     if not wish.system or "root" in there.facts:
         return ""
     if "sudo" not in there.facts:
-        what = f"you are not root on {far.host}, and there is no sudo"
+        what = f"you are not root on {host}, and there is no sudo"
         raise StepFailed("sudo", what, "log in as root, or install it for you alone: no --system")
     return there.facts["sudo"]
 

@@ -141,7 +141,7 @@ start_service() {
     say "did started the service trioet"
     [ "$service" = user ] || return 0
     user=$(id -un)
-    if [ -e "/var/lib/systemd/linger/$user" ]; then return; fi
+    [ ! -e "$root/var/lib/systemd/linger/$user" ] || return 0
     if loginctl enable-linger; then
         printf 'linger %s\n' "$user" >>"$stage/notes"
         say "did enabled linger, so that it runs while you are not logged in"
