@@ -28,7 +28,9 @@ NO_INDEX: Final = "[global]\nno-index = true\nno-cache-dir = true\n"
 
 
 def children_of(pid: int) -> list[int]:
-    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    """Of all its threads."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text().split()]
 
 
 def test_what_is_installed_serves_and_what_is_uninstalled_leaves_no_trace(host: Host) -> None:

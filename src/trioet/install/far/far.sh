@@ -8,7 +8,7 @@
 stage=$(cd "${0%/*}" && pwd) || exit 1
 export stage
 trap 'rm -rf "$stage"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT TERM PIPE
 umask 022
 
 printf '\nTRIOET-INSTALL:ready %s\n' "$stage"

@@ -156,7 +156,7 @@ umask 022
 had_python=
 [ ! -d "$base/python" ] || had_python=yes
 trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT TERM PIPE
 watch_connection
 make_directory "$base" && make_directory "$bin" || fail "cannot make $base and $bin"
 lock
