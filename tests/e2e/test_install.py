@@ -56,7 +56,7 @@ def test_what_is_installed_serves_and_what_is_uninstalled_leaves_no_trace(host: 
     assert host.tree() == before_again
 
     refused = host.run("uninstall")
-    assert refused.returncode == 255, "its keeper waits for more sessions"
+    assert refused.returncode == 1, "its keeper waits for more sessions"
     assert "--force" in refused.stderr
     assert host.tree() == before_again
     end_keepers(host.runtime_dir)
@@ -66,7 +66,7 @@ def test_what_is_installed_serves_and_what_is_uninstalled_leaves_no_trace(host: 
     assert host.tree() == before
 
     done = host.run("uninstall")
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert "no trioet from `trioet install` is on farside" in done.stderr
 
 
@@ -147,7 +147,7 @@ def test_a_python_that_will_not_do_is_told_with_what_to_do(
 
     done = host.run("install")
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert problem in done.stderr
     assert "install Python 3.11 or later there, or uv" in done.stderr
     assert host.tree() == {}
@@ -158,7 +158,7 @@ def test_a_python_that_cannot_make_an_environment_leaves_nothing(host: Host) -> 
 
     done = host.run("install", "--offline")
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert "cannot make a Python environment" in done.stderr
     assert "Error: no space" in done.stderr
     assert host.tree() == {}
@@ -222,7 +222,7 @@ def test_two_at_once_do_not_disturb_each_other(host: Host) -> None:
     (host.base / "lock").mkdir()
     (host.base / "lock" / "pid").write_text(str(os.getpid()))
     done = host.run("install", "--offline")
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert f"another trioet install works in ~/.local/share/trioet (process {os.getpid()})" in (
         done.stderr
     )
@@ -241,7 +241,7 @@ def test_what_others_installed_is_left_alone(host: Host) -> None:
 
     done = host.run("install", "--offline")
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert "has a ~/.local/bin/trioet that is not from `trioet install`" in done.stderr
     assert host.tree() == before
 
@@ -257,7 +257,7 @@ def test_another_trioet_that_comes_first_on_the_path_is_told(host: Host) -> None
 
     done = host.run("install", "--offline")
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert f"trioet is installed, but {other} comes first on the PATH: trioet 0.0.1" in done.stderr
 
 
@@ -308,7 +308,7 @@ def test_a_disk_that_is_full_there_is_told(host: Host) -> None:
 
     done = host.run("install", "--offline")
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert "did not arrive whole" in done.stderr
     assert host.tree() == {}
 
@@ -332,5 +332,5 @@ def test_a_trioet_that_runs_from_its_source_tree_says_so(host: Host, tmp_path: P
         check=False,
     )
 
-    assert done.returncode == 255
+    assert done.returncode == 1
     assert f"this trioet is not installed: it runs from {copy}" in done.stderr

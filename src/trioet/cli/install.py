@@ -13,8 +13,8 @@ is fetched there by uv or pip if they can, else sent from here. All of it goes b
 ~/.local/share/trioet, with links in ~/.local/bin (--system: /usr/local/lib/trioet and
 /usr/local/bin); `trioet uninstall` removes it again. An upgrade disturbs no session.
 
-exit status: 0 if trioet is there and answers; 255 if not, and then what was there before is
-as it was, unless it is said otherwise; 2 for a command line that cannot be followed.
+exit status: 0 if trioet is there and answers; 1 if not: unless it is said otherwise, what was
+there before is as it was; 255 if ssh failed; 2 for a command line that cannot be followed.
 """
 
 

@@ -9,7 +9,10 @@ from typing import Final
 
 import trio
 
-from trioet.errors import TrioetError
+from trioet.errors import StepFailed, TrioetError
+
+EXIT_NOT_DONE: Final = 1
+"""The host was reached, or never tried, and it could not be done; 255 is ssh's failure."""
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -20,6 +23,9 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
     """Do the work, one line on stdout for each step; return the exit status.
 
     A signal ends it in good order: ssh ends, and the far side leaves what was there before.
+
+    Raises:
+      TrioetError: ssh failed, or the far side makes no sense.
     """
 
     def show(text: str) -> None:
@@ -51,6 +57,9 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
         if status:
             # What failed then is ssh, whom the signal reached as well.
             print(f"trioet: {host}: interrupted", file=sys.stderr)
+        elif isinstance(failure, StepFailed) and failure.step != "ssh":
+            print(f"trioet: {failure}", file=sys.stderr)
+            status = EXIT_NOT_DONE
         elif failure is not None:
             raise failure
         return status

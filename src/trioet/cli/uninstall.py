@@ -7,8 +7,8 @@ import argparse
 from trioet.cli.ssh_options import add_ssh_arguments, read_target
 
 EPILOG = """\
-exit status: 0 if it is gone; 255 if not, or if there was none; 2 for a command line that cannot
-be followed.
+exit status: 0 if it is gone; 1 if not, or if there was none; 255 if ssh failed; 2 for a command
+line that cannot be followed.
 """
 
 
