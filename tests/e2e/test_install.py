@@ -70,6 +70,27 @@ def test_what_is_installed_serves_and_what_is_uninstalled_leaves_no_trace(host: 
     assert "no trioet from `trioet install` is on farside" in done.stderr
 
 
+def test_what_is_installed_can_install_itself_elsewhere(host: Host, tmp_path: Path) -> None:
+    host.install()
+    elsewhere = tmp_path / "elsewhere"
+    host.log_in_by(f"export HOME={elsewhere}; mkdir -p $HOME")
+    first = [str(host.bin / "trioet"), *host.command("install", "--offline")[3:]]
+
+    done = subprocess.run(
+        first,
+        env={**host.environment, "PYTHONPATH": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as they are installed here" in done.stdout
+    assert (elsewhere / ".local/bin/trioet").exists()
+
+
 async def test_an_upgrade_disturbs_no_session_and_leaves_nothing_of_the_old(host: Host) -> None:
     await trio.to_thread.run_sync(host.install)
     assert host.versions() == [__version__]
@@ -259,6 +280,23 @@ def test_another_trioet_that_comes_first_on_the_path_is_told(host: Host) -> None
 
     assert done.returncode == 1
     assert f"trioet is installed, but {other} comes first on the PATH: trioet 0.0.1" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash", "busybox"])
+def test_every_posix_shell_can_run_the_scripts(host: Host, shell: str) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"{shell} is not installed")
+    applet = "sh" if shell == "busybox" else ""
+    host.sshd.put_program("sh", f'exec {path} {applet} "$@"')
+    if shell == "busybox":
+        for name in ("tar", "head", "sed", "awk", "readlink", "mktemp", "grep", "tr"):
+            host.sshd.put_program(name, f'exec {path} {name} "$@"')
+
+    host.install()
+
+    assert host.run("uninstall").returncode == 0
+    assert host.tree() == {}
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "fish", "tcsh", "csh"])

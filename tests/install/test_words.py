@@ -121,6 +121,28 @@ def test_a_python_is_what_it_says_of_itself() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"version": [3, 9, 2]}, "Python 3.9.2 (/usr/bin/python3) is older than 3.11"),
+        ({"version": []}, "/usr/bin/python3 does not run"),
+        ({"implementation": "PyPy"}, "Python 3.12.1 (/usr/bin/python3) is PyPy, not CPython"),
+        ({"missing": ["venv"]}, "Python 3.12.1 (/usr/bin/python3) is without venv"),
+    ],
+)
+def test_why_a_python_will_not_do(said: dict[str, object], problem: str) -> None:
+    assert python(**said).problem == problem
+
+
+def test_a_python_is_told_once_and_a_broken_one_by_its_name() -> None:
+    answer = Answer()
+    for text in ("broken /a/python3", 'python {"path": "/b", "version": [3, 12]}') * 2:
+        kind, _, rest = text.partition(" ")
+        answer.add(Word(kind, rest))
+
+    assert answer.pythons == [Python("/a/python3"), Python("/b", (3, 12))]
+
+
+@pytest.mark.parametrize(
     "said",
     ["", "[]", "null", "{}", '{"path": 1}', '{"path": "x"}', '{"path": "/x", "version": ["a"]}',
      '{"path": "/x", "version": 3}', "[" * 5000, '{"path": "/x", "version": [3], "missing": 1}',

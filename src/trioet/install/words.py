@@ -76,6 +76,8 @@ class Python(NamedTuple):
         name = f"Python {'.'.join(map(str, self.version))} ({self.path})"
         if self.version < NEEDED:
             return f"{name} is older than {'.'.join(map(str, NEEDED))}"
+        if self.implementation not in ("", "CPython"):
+            return f"{name} is {self.implementation}, not CPython"
         if self.missing:
             return f"{name} is without {', '.join(self.missing)}"
         return ""
@@ -118,8 +120,8 @@ class Answer:
             case "fact":
                 name, _, value = word.text.partition(" ")
                 self.facts[name] = value
-            case "python":
-                python = parse_python(word.text)
+            case "python" | "broken":
+                python = parse_python(word.text) if word.kind == "python" else Python(word.text)
                 if python.path not in [known.path for known in self.pythons]:
                     self.pythons.append(python)
             case "taken":

@@ -11,8 +11,11 @@ case $(ldd --version 2>&1) in *musl*) say "fact musl $musl" ;; esac
 
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     path=$(command -v "$candidate") || continue
-    answer=$("$path" "$stage/ask.py" 2>/dev/null </dev/null) || answer=
-    say "python ${answer:-{\"path\": \"$path\"\}}"
+    if answer=$("$path" "$stage/ask.py" 2>/dev/null </dev/null); then
+        say "python $answer"
+    else
+        say "broken $path"
+    fi
 done
 
 for program in uv systemctl; do
