@@ -40,11 +40,14 @@ class Host:
         self.runtime_dir = runtime_dir
         self.base = self.home / ".local" / "share" / "trioet"
         self.bin = self.home / ".local" / "bin"
+        self.description = describe(place / "site")
+        """Where what an installer would have written of our trioet is."""
+
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(place),
             "TERM": "xterm",
-            "PYTHONPATH": f"{SOURCE}:{describe(place / 'site')}",
+            "PYTHONPATH": f"{SOURCE}:{self.description}",
             "TRIOET_RUNTIME_DIR": str(runtime_dir),
         }
         self._place = place
@@ -54,16 +57,17 @@ class Host:
         self.log_in_by("")
 
     def put_python(self, script: str) -> None:
-        """The only Python there runs this first, and takes itself for the real one."""
+        """The only Python there runs this first, and takes itself for the real one, with pip."""
         real = shlex.quote(sys.executable)
         path = self.sshd.bin / "python3"
+        claims = f's|"path": "[^"]*"|"path": "{path}"|; s|"pip": false|"pip": true|'
         self.sshd.put_program(
             "python3",
-            f'''{script}
+            f"""{script}
             case $1 in
-            */ask.py) {real} "$@" | sed 's|"path": "[^"]*"|"path": "{path}"|' ;;
+            */ask.py) {real} "$@" | sed '{claims}' ;;
             *) exec {real} "$@" ;;
-            esac''',
+            esac""",
         )
 
     def log_in_by(self, script: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Final
 
 import pytest
 import trio
@@ -19,12 +22,11 @@ from farside import SOURCE
 from keepers import end_keepers
 from ptys import at_terminal
 from trioet import __version__
+from trioet.install import parcel
 from untouched import NEWER, PATIENCE_S, Host
 from waiting import until
 
 pytestmark = pytest.mark.e2e
-
-NO_INDEX: Final = "[global]\nno-index = true\nno-cache-dir = true\n"
 
 
 def children_of(pid: int) -> list[int]:
@@ -137,10 +139,12 @@ def test_the_home_may_have_blanks_and_quotes_and_be_far_down(host: Host) -> None
 
 
 def test_where_no_index_is_reached_it_is_sent_from_here(host: Host) -> None:
-    config = host.home / ".config" / "pip" / "pip.conf"
-    config.parent.mkdir(parents=True)
-    config.write_text(NO_INDEX)
-    before = host.tree()
+    host.put_python(
+        """case "$2 $3" in
+        "pip --version") exit 0 ;;
+        "pip --python") echo "ERROR: No matching distribution found for trio"; exit 1 ;;
+        esac"""
+    )
 
     done = host.run("install")
 
@@ -148,8 +152,43 @@ def test_where_no_index_is_reached_it_is_sent_from_here(host: Host) -> None:
     assert "not so: pip could not fetch what trioet needs (ERROR: No matching" in done.stdout
     assert "sending what trioet needs, as they are installed here" in done.stdout
     assert host.versions() == [__version__]
-    assert host.run("uninstall").returncode == 0
+
+
+def test_pip_there_fetches_from_the_index_that_it_is_told_of(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory of wheels, made of what is installed here."""
+    if not any(map(importlib.util.find_spec, ("pip", "ensurepip"))):
+        pytest.skip("this Python has neither pip nor ensurepip")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    monkeypatch.syspath_prepend(host.description)
+    for distribution in parcel.needed_distributions():
+        put_wheel(wheels, distribution)
+    config = host.home / ".config" / "pip" / "pip.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n")
+    before = host.tree()
+
+    done = host.run("install")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pip there fetches what trioet needs" in done.stdout
+    assert "sending" not in done.stdout
+    done = host.run("connect", "--", "echo served")
+    assert (done.returncode, done.stdout) == (0, "served\n")
+    assert host.run("uninstall", "--force").returncode == 0
     assert host.tree() == before
+
+
+def put_wheel(place: Path, distribution: Distribution) -> None:
+    """Make an installed package a wheel again."""
+    (tag, *_) = re.findall(r"^Tag: *(\S+)", distribution.read_text("WHEEL") or "", re.MULTILINE)
+    name = distribution.name.replace("-", "_")
+    with zipfile.ZipFile(place / f"{name}-{distribution.version}-{tag}.whl", "w") as wheel:
+        for path in distribution.files or ():
+            if path.parts[0] != ".." and path.suffix != ".pyc":
+                wheel.write(str(path.locate()), str(path))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class Machine:
 
 @pytest.fixture
 def machine(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.syspath_prepend(host.environment["PYTHONPATH"].rpartition(":")[2])
+    monkeypatch.syspath_prepend(host.description)
     return Machine(host, tmp_path / "root")
 
 
