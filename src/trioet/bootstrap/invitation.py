@@ -38,8 +38,8 @@ FAILURE: Final = re.compile(
 )
 
 INSTALL_HINT: Final = (
-    "install it there (`pipx install trioet`, `uv tool install trioet` or "
-    "`pip install --user trioet`), or say where it is with --terminal-path"
+    "`trioet install {host}` puts it there (so does, there, `pipx install trioet` or "
+    "`uv tool install trioet`); or say where it is with --terminal-path"
 )
 ET_HINT: Final = "start etserver there; or install trioet there, which needs no server running"
 NOISE_HINT: Final = (
@@ -127,7 +127,7 @@ class InvitationReader:
     def missing(self) -> StepFailed:
         """The error for a host that has no program to answer us."""
         what = f"neither trioet nor etterminal was found on {self._host}"
-        return StepFailed("terminal", what, INSTALL_HINT)
+        return StepFailed("terminal", what, INSTALL_HINT.format(host=self._host))
 
     def last_words(self) -> str:
         """The end of what was printed, fit to be shown, without what may be a passkey."""

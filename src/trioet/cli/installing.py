@@ -1,0 +1,67 @@
+"""How `trioet install` and `trioet uninstall` run, and what their user sees."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from trioet.errors import StepFailed, TrioetError
+
+EXIT_NOT_DONE: Final = 1
+"""The host was reached, or never tried, and it could not be done; 255 is ssh's failure."""
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Show = Callable[[str], None]
+
+
+def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None]]) -> int:
+    """Do the work, one line on stdout for each step; return the exit status.
+
+    A signal ends it in good order: ssh ends, and the far side leaves what was there before.
+
+    Raises:
+      TrioetError: ssh failed, or the far side makes no sense.
+    """
+
+    def show(text: str) -> None:
+        print(f"{host}: {text}", flush=True)
+
+    def chat(text: str) -> None:
+        if is_verbose:
+            print(f"    {text}", file=sys.stderr, flush=True)
+
+    async def all_of_it() -> int:
+        status = 0
+        failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
+
+        async def end_by_signal(task_status: trio.TaskStatus[None]) -> None:
+            nonlocal status
+            with trio.open_signal_receiver(*ENDING) as signals:
+                task_status.started()
+                async for number in signals:
+                    status = 128 + number
+                    nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(end_by_signal)
+            try:
+                await work(show, chat)
+            except TrioetError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if status:
+            # What failed then is ssh, whom the signal reached as well.
+            print(f"trioet: {host}: interrupted", file=sys.stderr)
+        elif isinstance(failure, StepFailed) and failure.step != "ssh":
+            print(f"trioet: {failure}", file=sys.stderr)
+            status = EXIT_NOT_DONE
+        elif failure is not None:
+            raise failure
+        return status
+
+    return trio.run(all_of_it)

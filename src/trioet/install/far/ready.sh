@@ -1,0 +1,2 @@
+# Nothing but to have received the files.
+exit 0
