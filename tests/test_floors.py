@@ -18,7 +18,7 @@ FLOORS = [
     {"session"},
     {"bootstrap"},
     {"server", "client", "web", "scon"},
-    {"demo"},
+    {"demo", "doctor"},
     {"cli"},
 ]
 

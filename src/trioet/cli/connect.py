@@ -13,6 +13,17 @@ from trioet.errors import StepFailed
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
     options = parse(argv)
+    try:
+        return _connect(options)
+    except StepFailed as error:
+        if error.step == "session":
+            raise  # there was one, or nearly: the way there is all right
+        hint = f"{error.hint}\n        " if error.hint else ""
+        hint += f"`trioet doctor {options.host}` looks for the cause"
+        raise StepFailed(error.step, error.what, hint) from error
+
+
+def _connect(options: ConnectOptions) -> int:
     line = bootstrap_line(new_credentials(), os.environ.get("TERM") or DEFAULT_TERM)
     target = options.ssh_target
     if options.ssh_backend is SshBackend.ASYNCSSH:

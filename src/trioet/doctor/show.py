@@ -1,0 +1,137 @@
+"""The doctor's report: aligned lines for people, one object for programs."""
+
+from __future__ import annotations
+
+import json
+import locale
+import os
+import shutil
+import textwrap
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from trioet import __version__
+from trioet.doctor.finding import Finding, Outcome
+
+NAMES: Final = {
+    "ssh": "ssh",
+    "config": "ssh config",
+    "name": "name",
+    "login": "ssh login",
+    "shell": "login shell",
+    "program": "program",
+    "version": "version",
+    "runtime": "runtime dir",
+    "linger": "linger",
+    "keeper": "keeper",
+    "router": "router",
+    "port": "port",
+    "mtu": "path MTU",
+    "clock": "clock",
+    "terminfo": "terminfo",
+    "agent": "agent",
+}
+"""What people read for each step. The keys are those of ``--json``."""
+
+MARKS: Final = {
+    Outcome.WELL: ("✓", "+", "32"),
+    Outcome.WORTH_KNOWING: ("!", "!", "33"),
+    Outcome.FAILED: ("✗", "x", "31"),
+    Outcome.SKIPPED: ("-", "-", "2"),
+}
+"""With UTF-8, without, and the colour (ECMA-48, 8.3.117)."""
+
+WIDTH: Final = max(map(len, NAMES.values()))
+INDENT: Final = 2 + WIDTH + 2 + 7 + 2
+NARROWEST: Final = 60
+WIDEST: Final = 110
+
+
+class Report:
+    """Prints findings as they come. Lines of steps that were skipped together are one."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._unicode = "utf" in (out.encoding or locale.getpreferredencoding(False)).lower()
+        self._colours = out.isatty() and "NO_COLOR" not in os.environ
+        columns = shutil.get_terminal_size().columns if out.isatty() else WIDEST
+        self._columns = min(max(columns, NARROWEST), WIDEST)
+        self._skipped: list[Finding] = []
+
+    def add(self, finding: Finding) -> None:
+        """Print it, unless it belongs to a line that may still grow."""
+        if self._skipped and finding.what != self._skipped[0].what:
+            self._flush()
+        if finding.outcome is Outcome.SKIPPED:
+            self._skipped.append(finding)
+        else:
+            self._flush()
+            took = f"{1000 * finding.took_s:,.0f} ms"
+            self._line(finding, NAMES[finding.step], finding.what, took)
+
+    def end(self, findings: Sequence[Finding]) -> None:
+        """Print what it all comes to."""
+        self._flush()
+        failed = [NAMES[item.step] for item in findings if item.outcome is Outcome.FAILED]
+        if not failed:
+            self._print("\nAll is well.")
+            return
+        names = ", ".join(dict.fromkeys(failed))
+        self._print(f"\n{len(failed)} thing{'s' if len(failed) > 1 else ''} to mend: {names}.")
+
+    def _flush(self) -> None:
+        skipped, self._skipped = self._skipped, []
+        if skipped:
+            names = ", ".join(NAMES[item.step] for item in skipped)
+            self._line(skipped[0], "skipped", f"{skipped[0].what}: {names}", "")
+
+    def _line(self, finding: Finding, name: str, what: str, took: str) -> None:
+        pretty, plain, colour = MARKS[finding.outcome]
+        mark = pretty if self._unicode else plain
+        head = f"{self._coloured(mark, colour)} {name:<{WIDTH}}  {took:>7}  "
+        self._print(head + self._wrapped(what))
+        if finding.fix:
+            # Not wrapped: a command that was taken apart cannot be copied.
+            self._print(" " * INDENT + self._coloured(f"fix: {finding.fix}", "1"))
+
+    def _wrapped(self, text: str) -> str:
+        """Fit into the room beside the head. Words stay whole, for commands to be copied."""
+        room = self._columns - INDENT
+        return textwrap.fill(
+            text, room, subsequent_indent="", break_long_words=False, break_on_hyphens=False
+        ).replace("\n", "\n" + " " * INDENT)
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
+
+    def _print(self, text: str) -> None:
+        encoding = self._out.encoding or "ascii"
+        if not self._unicode:
+            text = text.replace("…", "...")
+        print(text.encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
+
+
+def as_json(host: str | None, findings: Sequence[Finding]) -> str:
+    """All of it as one object; docs/manual.md tells the keys, which stay."""
+    report = {
+        "version": __version__,
+        "host": host,
+        "well": is_well(findings),
+        "steps": [
+            {
+                "step": finding.step,
+                "outcome": finding.outcome.value,
+                "what": finding.what,
+                "fix": finding.fix,
+                "took_s": round(finding.took_s, 6),
+                "facts": finding.facts,
+            }
+            for finding in findings
+        ],
+    }
+    return json.dumps(report, indent=2)
+
+
+def is_well(findings: Sequence[Finding]) -> bool:
+    """Nothing failed."""
+    return not any(finding.outcome is Outcome.FAILED for finding in findings)
