@@ -33,6 +33,8 @@ ROUTER_QUESTION: Final = b'{"v":1,"add":[]}\n'
 PATIENCE_S: Final = 3.0
 """For each answer of a keeper or router. Both take milliseconds."""
 
+KEEPER_TELLS: Final = ("version", "sessions", "ports", "routers")
+
 MAX_ANSWER: Final = 16 * 1024
 
 LOGIND_DIRECTORIES: Final = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
@@ -105,7 +107,7 @@ def keeper_facts() -> dict[str, Any]:
     if not answer:
         return {"state": "silent"}
     status = _object(answer.removeprefix(INVITED)) if answer.startswith(INVITED) else {}
-    return {"state": "runs", **{key: status.get(key) for key in ("version", "sessions", "ports")}}
+    return {"state": "runs", **{key: status.get(key) for key in KEEPER_TELLS}}
 
 
 def linger_facts() -> dict[str, Any]:

@@ -55,6 +55,9 @@ class FarFacts:
     keeper_version: str = ""
     keeper_sessions: int | None = None
     keeper_ports: tuple[int, ...] = ()
+    keeper_waits_for: str = ""
+    """The socket of a router that the keeper has sessions with, and that is gone."""
+
     logind: bool | None = None
     kills: bool | None = None
     lingers: bool | None = None
@@ -76,7 +79,8 @@ def read_facts(fields: Mapping[str, Any]) -> FarFacts:
     runtime, keeper = _part(fields, "runtime"), _part(fields, "keeper")
     linger, router = _part(fields, "linger"), _part(fields, "router")
     terminfo = _part(fields, "terminfo")
-    ports = keeper.get("ports")
+    ports, routers = _list(keeper.get("ports")), _list(keeper.get("routers"))
+    away = [item for item in routers if isinstance(item, dict) and item.get("connected") is False]
     took = {name: _seconds(value) for name, value in _part(fields, "took").items()}
     return FarFacts(
         version=_text(fields.get("version")),
@@ -94,9 +98,8 @@ def read_facts(fields: Mapping[str, Any]) -> FarFacts:
         keeper_state=_text(keeper.get("state")),
         keeper_version=_text(keeper.get("version")),
         keeper_sessions=_number(keeper.get("sessions")),
-        keeper_ports=tuple(
-            port for item in (ports if isinstance(ports, list) else []) if (port := _port(item))
-        ),
+        keeper_ports=tuple(port for item in ports if (port := _port(item))),
+        keeper_waits_for=_text(away[0].get("socket")) if away else "",
         logind=_truth(linger.get("logind")),
         kills=_truth(linger.get("kills")),
         lingers=_truth(linger.get("lingers")),
@@ -204,6 +207,10 @@ class FarReader:
 def _part(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = fields.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

@@ -16,6 +16,8 @@ AGENT_DEADLINE_S: Final = 3.0
 
 PROGRAM_DEADLINE_S: Final = 5.0
 
+START_AGENT: Final = 'eval "$(ssh-agent)" && ssh-add'
+
 IDENTITIES: Final = struct.pack(">IB", 1, 11)
 IDENTITIES_ANSWER: Final = struct.Struct(">IBI")
 """SSH2_AGENTC_REQUEST_IDENTITIES, and its answer: 12, and the number of keys (RFC draft-miller-
@@ -41,27 +43,34 @@ async def ssh_program() -> Finding:
 
 async def agent(config: SshConfig | None) -> Finding:
     """Does an ssh agent answer here, and will a session have it? ``config``: of the host."""
-    path = os.environ.get("SSH_AUTH_SOCK", "")
-    if config is not None and config.identity_agent not in (None, "none", "SSH_AUTH_SOCK"):
-        path = os.path.expanduser(os.path.expandvars(config.identity_agent or ""))
+    path = _socket(config)
     forwards = config is not None and config.forward_agent != "no"
     facts: dict[str, object] = {"socket": path, "forwarded": forwards}
     if not path:
         outcome = Outcome.WORTH_KNOWING if forwards else Outcome.WELL
-        fix = 'eval "$(ssh-agent)" && ssh-add' if forwards else ""
-        return Finding("agent", outcome, "none here ($SSH_AUTH_SOCK is not set)", fix, facts)
+        what = "none here" + (", and ForwardAgent wants one" if forwards else "")
+        return Finding("agent", outcome, what, START_AGENT if forwards else "", facts)
     keys = None
     with trio.move_on_after(AGENT_DEADLINE_S):
         keys = await _count_keys(path)
     facts["keys"] = keys
     if keys is None:
         what = f"{path} does not answer"
-        fix = 'eval "$(ssh-agent)" && ssh-add'
-        return Finding("agent", Outcome.WORTH_KNOWING, what, fix, facts)
+        return Finding("agent", Outcome.WORTH_KNOWING, what, START_AGENT, facts)
     what = f"{keys} key{'' if keys == 1 else 's'} here"
     if config is not None:
         what += ", forwarded to the session" if forwards else "; -A takes it along"
     return Finding("agent", Outcome.WELL, what, facts=facts)
+
+
+def _socket(config: SshConfig | None) -> str:
+    """Where the agent listens that ssh would ask; empty if it would ask none."""
+    named = config.identity_agent if config is not None else None
+    if named == "none":
+        return ""
+    if named in (None, "SSH_AUTH_SOCK"):
+        return os.environ.get("SSH_AUTH_SOCK", "")
+    return os.path.expanduser(os.path.expandvars(named))
 
 
 async def _count_keys(path: str) -> int | None:

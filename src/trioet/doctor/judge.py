@@ -12,6 +12,7 @@ from trioet import __version__
 from trioet.bootstrap.invitation import INSTALL_HINT, MAX_NOISE
 from trioet.doctor.far_report import FarFacts, FarReport
 from trioet.doctor.finding import Finding, Outcome
+from trioet.server.places import SYSTEM_ROUTER_SOCKET
 
 WELL, WORTH_KNOWING, FAILED, SKIPPED = Outcome
 
@@ -217,6 +218,12 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         what = f"{socket} may not be reached by {there.user}"
         fix = place.run(f"sudo chmod 666 {shlex.quote(socket)}")
         return Finding("router", FAILED if server_fifo else WORTH_KNOWING, what, fix, facts)
+    awaited = there.keeper_waits_for
+    if awaited and server_fifo in (None, awaited):
+        what = f"down, the keeper waits for it at {awaited}: sessions go on, new ones hang"
+        system = awaited == SYSTEM_ROUTER_SOCKET
+        start = "sudo systemctl start trioet" if system else "trioet serve"
+        return Finding("router", FAILED, what, place.run(start), facts)
     if server_fifo:
         what = f"no trioet server listens at {server_fifo}"
         return Finding("router", FAILED, what, "start it, or leave --serverfifo away", facts)

@@ -27,11 +27,17 @@ class Goal(NamedTuple):
     who: str
     """As people know it: a router, a keeper, the stand-in of one, an etserver."""
 
-    certain: bool
-    """Somebody surely listens there."""
+    seen: bool
+    """Somebody listens there, as seen from the inside."""
+
+    needed: bool
+    """Somebody must listen there already; else the keeper will, for a session."""
 
     start: str
     """How to start the one who should."""
+
+    by_proxy: bool = False
+    """ssh gets there in another way than a session."""
 
 
 def is_ipv4(address: str) -> bool:
@@ -50,10 +56,12 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
     where = f"{address} port {goal.port}"
     if probe.reached is Reached.SPEAKS:
         return Finding("port", WELL, f"{where} reached, {goal.who}", facts=facts)
-    if probe.reached is Reached.REFUSED and not goal.certain:
+    if probe.reached is Reached.REFUSED and not (goal.seen or goal.needed):
         what = f"{where} reached, nobody listens before there is a session"
         return Finding("port", WELL, what, facts=facts)
     what, fix = _trouble(probe, where, goal)
+    if goal.by_proxy and not probe.connected:
+        fix = f"ssh gets there by a proxy, a session does not: {fix}"
     if another:
         return Finding("port", WORTH_KNOWING, what, "none needed: another address works", facts)
     return Finding("port", FAILED, what, fix, facts)
@@ -68,7 +76,7 @@ def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:
                 f"open TCP port {port} there (e.g. sudo ufw allow {port}/tcp, and the cloud's "
                 "security group), or -p names another",
             )
-        case Reached.REFUSED if goal.certain:
+        case Reached.REFUSED if goal.seen:
             return (
                 f"{where}: refused; {goal.who} listens, so a firewall rejects it",
                 f"open TCP port {port} there (e.g. sudo ufw allow {port}/tcp), or -p names another",

@@ -103,7 +103,7 @@ async def examine_here(tell: Tell) -> list[Finding]:
     facts = read_facts(gather(walk.term))
     walk.note_machine(facts, None, place)
     if facts.router_port is not None:
-        goal = Goal(facts.router_port, "the router", True, "trioet serve")
+        goal = Goal(facts.router_port, "the router", True, True, "trioet serve")
         await _note_ports(walk, ["127.0.0.1"], goal)
     else:
         walk.skip("no router", "port")
@@ -282,14 +282,25 @@ async def _note_far_side(
         walk.skip("it does not tell", "runtime", "linger", "keeper", "router")
     else:
         walk.note_machine(report.facts, destination.server_fifo, place)
-        if any(item.outcome is Outcome.FAILED and item.step in ("runtime", "router")
-               for item in walk.findings):  # fmt: skip
-            walk.skip("no server can listen there", "port", "mtu")
+        if (failed := _nobody_listens(walk, report.facts)) is not None:
+            walk.skip(failed, "port", "mtu")
             return
     if not addresses:
         walk.skip("the name does not resolve here", "port", "mtu")
         return
-    await _note_ports(walk, addresses, _goal(report, destination.port, place))
+    goal = _goal(report, destination.port, place)
+    by_proxy = bool(config.proxy_jump or config.proxy_command)
+    await _note_ports(walk, addresses, goal._replace(by_proxy=by_proxy))
+
+
+def _nobody_listens(walk: _Walk, there: FarFacts) -> str | None:
+    """Why no port can be reached, if that is certain."""
+    failed = [item.step for item in walk.findings if item.outcome is Outcome.FAILED]
+    if "runtime" in failed:
+        return "the runtime dir is not usable"
+    if "router" in failed and not there.no_port_free:
+        return "no router"
+    return None
 
 
 def _goal(report: FarReport, port: int | None, place: Place) -> Goal:
@@ -299,15 +310,16 @@ def _goal(report: FarReport, port: int | None, place: Place) -> Goal:
     if there is None:
         is_et = report.one("program").rpartition("/")[2] != "trioet"
         start = place.run("sudo systemctl start et") if is_et else serve
-        return Goal(port or DEFAULT_PORT, "the server", is_et, start)
+        return Goal(port or DEFAULT_PORT, "the server", False, is_et, start)
     if there.router_state == "serves":
-        return Goal(port or there.router_port or DEFAULT_PORT, "the router", port is None, serve)
+        own = there.router_port or DEFAULT_PORT
+        return Goal(port or own, "the router", port in (None, own), True, serve)
     if there.stand_in is not None:
-        return Goal(there.stand_in, "where the keeper will listen", True, serve)
+        return Goal(there.stand_in, "where the keeper will listen", True, False, serve)
     if there.keeper_ports:
         own = port if port in there.keeper_ports else there.keeper_ports[0]
-        return Goal(own, "the keeper", True, serve)
-    return Goal(port or DEFAULT_PORT, "the server", False, serve)
+        return Goal(own, "the keeper", True, False, serve)
+    return Goal(port or DEFAULT_PORT, "whoever has taken it", True, False, serve)
 
 
 async def _note_ports(walk: _Walk, addresses: list[str], goal: Goal) -> None:

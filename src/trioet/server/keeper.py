@@ -182,6 +182,10 @@ class Keeper:
             "version": __version__,
             "sessions": len(self._roster),
             "ports": self._own_ports,
+            "routers": [
+                {"socket": router.path, "port": router.port, "connected": router.is_connected}
+                for router in self._registrations.values()
+            ],
         }
         return INVITED + _json_line(fields)
 

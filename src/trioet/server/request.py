@@ -24,7 +24,8 @@ REFUSED = b"TRIOET-ERROR:"
 
 STATUS = f"v={VERSION}\0do=status\0".encode()
 """Asks how the keeper is; one that does not know it yet refuses, and so is alive. The answer's
-JSON holds its ``version``, the number of its ``sessions``, and the ``ports`` it listens on."""
+JSON holds its ``version``, the number of its ``sessions``, the ``ports`` it listens on, and of each
+of its ``routers`` the ``socket``, the ``port``, and whether it is ``connected``."""
 
 
 class OpenRequest:
