@@ -21,7 +21,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
-COMMANDS = ("connect", "serve", "terminal", "keeper", "demo")
+COMMANDS = ("connect", "doctor", "serve", "terminal", "check", "keeper", "demo")
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 

@@ -41,7 +41,17 @@ def modules_after(*arguments: str, stdin: bytes, env: dict[str, str]) -> set[str
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["connect", "--help"], ["terminal", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["connect", "--help"],
+        ["terminal", "--help"],
+        ["doctor", "--help"],
+        ["doctor", "--nonsense"],
+        ["check", "--help"],
+        ["check"],
+    ],
 )
 def test_help_is_light(arguments: list[str]) -> None:
     assert not modules_after(*arguments, stdin=b"", env={}) & SLOW

@@ -59,6 +59,9 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
     if probe.reached is Reached.REFUSED and not (goal.seen or goal.needed):
         what = f"{where} reached, nobody listens before there is a session"
         return Finding("port", WELL, what, facts=facts)
+    if probe.reached is Reached.PARKED:
+        what = f"{where} reached, {goal.who} has just started and answers no stranger yet"
+        return Finding("port", WORTH_KNOWING, what, "look again in 20 s", facts)
     what, fix = _trouble(probe, where, goal)
     if goal.by_proxy and not probe.connected:
         fix = f"ssh gets there by a proxy, a session does not: {fix}"
@@ -96,8 +99,8 @@ def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:
         case Reached.CLOSED:
             return (
                 f"{where}: hangs up on us",
-                "a server that has just started does so for 20 s: try again; else something "
-                "else listens there",
+                "something else listens there, or a proxy with nobody behind it; -p names "
+                "another port",
             )
         case _:
             return (

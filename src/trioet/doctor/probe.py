@@ -31,6 +31,9 @@ CONNECT_DEADLINE_S: Final = 5.0
 ANSWER_DEADLINE_S: Final = 10.0
 """A router that has just started lets strangers wait for 8 s (trioet.server.door.PARK_S)."""
 
+PARKED_S: Final = 7.0
+"""Whoever hangs up after this long, and within PARK_S, is such a router."""
+
 SILENCE_S: Final = 2.0
 """Then we say that nothing more will come: other servers show what they are by that."""
 
@@ -60,6 +63,9 @@ class Reached(Enum):
     SILENT = "silent"
     CLOSED = "closed"
     """Connected, then closed without an answer."""
+
+    PARKED = "parked"
+    """The same, after as long as a router that has just started lets a stranger wait."""
 
     REFUSED = "refused"
     """The machine is reached, or a firewall says so in its name; nobody listens."""
@@ -142,7 +148,7 @@ async def _converse(sock: trio.socket.SocketType, full: bool) -> tuple[Reached, 
         await stream.send_all(request(full=full))
     except trio.BrokenResourceError:
         return Reached.CLOSED, ""
-    answer, patience_s = b"", SILENCE_S
+    answer, patience_s, began = b"", SILENCE_S, trio.current_time()
     while True:
         data = None
         with trio.move_on_after(patience_s):
@@ -150,8 +156,11 @@ async def _converse(sock: trio.socket.SocketType, full: bool) -> tuple[Reached, 
         if data is None and patience_s == SILENCE_S:
             sock.shutdown(socket.SHUT_WR)
             patience_s = ANSWER_DEADLINE_S
+        elif not data and answer:
+            return Reached.STRANGER, plain(answer)[:MAX_SHOWN]
         elif not data:
-            return (Reached.STRANGER, plain(answer)[:MAX_SHOWN]) if answer else (Reached.CLOSED, "")
+            waited = trio.current_time() - began >= PARKED_S
+            return Reached.PARKED if waited else Reached.CLOSED, ""
         elif (verdict := read_answer(answer := answer + data)) is not None:
             return verdict
 

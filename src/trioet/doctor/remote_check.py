@@ -24,7 +24,7 @@ TERMINFO: Final = (
 """As trioet.session.terminfo looks for it."""
 
 ELSEWHERE: Final = (
-    '"$HOME"/bin "$HOME"/*/bin "$HOME"/.*/bin "$HOME"/.local/share/*/*/bin /opt/*/bin /snap/bin'
+    '"$HOME"/bin "$HOME"/*/bin "$HOME"/.*/bin "$HOME"/.local/share/*/*/bin /opt/trioet/bin'
 )
 """Where a program may be that is not found: virtual environments mostly."""
 

@@ -53,7 +53,7 @@ class Report:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._unicode = "utf" in (out.encoding or locale.getpreferredencoding(False)).lower()
-        self._colours = out.isatty() and "NO_COLOR" not in os.environ
+        self._colours = out.isatty() and not os.environ.get("NO_COLOR")
         columns = shutil.get_terminal_size().columns if out.isatty() else WIDEST
         self._columns = min(max(columns, NARROWEST), WIDEST)
         self._skipped: list[Finding] = []
