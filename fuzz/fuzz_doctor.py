@@ -37,6 +37,7 @@ def take_words(data: bytes) -> None:
     assert cause == pieces.cause("far", "ssh far")
     check_text(cause.what)
     check_text(cause.fix)
+    check_text(cause.command)
 
 
 def take_report(data: bytes) -> None:
@@ -64,6 +65,7 @@ def take_report(data: bytes) -> None:
     for finding in found:
         check_text(finding.what)
         check_text(finding.fix)
+        check_text(finding.command)
 
 
 TARGET = Target(

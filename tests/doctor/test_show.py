@@ -10,7 +10,7 @@ from trioet.doctor.show import INDENT, Report, as_json, is_well
 
 GOOD = Finding("name", Outcome.WELL, "192.0.2.1", took_s=0.0123, facts={"addresses": ["192.0.2.1"]})
 ODD = Finding("clock", Outcome.WORTH_KNOWING, "9 s behind", "set it…")
-BAD = Finding("port", Outcome.FAILED, "dropped", "open it")
+BAD = Finding("port", Outcome.FAILED, "dropped", "open it", command="open 2022")
 
 
 class Terminal(io.TextIOWrapper):
@@ -32,11 +32,12 @@ def shown(
 
 
 def test_a_step_is_a_line_and_what_to_do_another_below_its_text() -> None:
-    first, second, third, *_ = shown(GOOD, BAD).splitlines()
+    first, second, third, fourth, *_ = shown(GOOD, BAD).splitlines()
 
     assert first == "✓ name           12 ms  192.0.2.1"
     assert second == "✗ port            0 ms  dropped"
-    assert third == " " * INDENT + "fix: open it"
+    assert third == " " * INDENT + "open it"
+    assert fourth == " " * INDENT + "$ open 2022"
     assert first.index("192") == second.index("dropped") == INDENT
 
 
@@ -53,9 +54,9 @@ def test_what_was_skipped_for_one_reason_is_one_line() -> None:
 
 
 def test_at_the_end_is_said_what_it_comes_to() -> None:
-    assert shown(GOOD, ODD).endswith("\n\nAll is well.\n")
-    assert shown(BAD).endswith("\n\n1 thing to mend: port.\n")
-    assert shown(BAD, BAD).endswith("\n\n2 things to mend: port.\n")
+    assert shown(GOOD).endswith("\n\nAll is well.\n")
+    assert shown(GOOD, ODD).endswith("\n\nAll is well. Worth knowing: clock.\n")
+    assert shown(BAD, BAD, ODD).endswith("\n\nTo mend: port.\n")
 
 
 def test_a_locale_without_utf_8_gets_ascii() -> None:
@@ -78,11 +79,11 @@ def test_a_terminal_gets_colours_unless_it_is_told_otherwise(
 
 def test_long_text_is_wrapped_below_itself_and_commands_are_not() -> None:
     long = "word " * 60
-    text = shown(Finding("port", Outcome.FAILED, long.strip(), long.strip()))
+    text = shown(Finding("port", Outcome.FAILED, long, long, command=long))
     *wrapped, command, _, _ = text.splitlines()
     assert all(len(line) <= 110 for line in wrapped)
     assert all(line.startswith(" " * INDENT) for line in wrapped[1:])
-    assert command == " " * INDENT + "fix: " + long.strip()
+    assert command == f"    $ {long}"
 
 
 def test_programs_get_one_object_with_all_of_it() -> None:
@@ -95,6 +96,7 @@ def test_programs_get_one_object_with_all_of_it() -> None:
         "outcome": "ok",
         "what": "192.0.2.1",
         "fix": "",
+        "command": "",
         "took_s": 0.0123,
         "facts": {"addresses": ["192.0.2.1"]},
     }

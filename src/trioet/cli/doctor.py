@@ -11,10 +11,12 @@ from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.connect_options import (
     MACSERVER_TERMINAL,
     Parser,
+    SshBackend,
     add_server_arguments,
     add_ssh_arguments,
     agreed,
 )
+from trioet.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _destination(given: argparse.Namespace) -> Destination:
     from trioet.doctor.walk import Destination
 
+    if given.ssh_backend is SshBackend.ASYNCSSH:
+        raise UsageError("the doctor goes by the ssh program: leave --ssh-backend away")
     host = parse_host(given.host)
     target = SshTarget(
         host.host,
@@ -92,6 +96,7 @@ def _destination(given: argparse.Namespace) -> Destination:
         config_file=given.config_file,
         identity_files=tuple(given.identity_files),
         options=tuple(given.ssh_options),
+        verbose=given.verbose,
     )
     return Destination(
         target,

@@ -23,8 +23,8 @@ class Finding:
     """One line of the report.
 
     ``step`` is a stable key. ``what`` says what was found and where, ``fix`` what to do about
-    it, a command where there is one; ``facts`` are the same for programs, JSON values by
-    stable keys. ``took_s`` are the seconds that the step took.
+    it, and ``command`` what to type here for it; ``facts`` are the same for programs, JSON
+    values by stable keys. ``took_s`` are the seconds that the step took.
     """
 
     step: str
@@ -33,3 +33,4 @@ class Finding:
     fix: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
     took_s: float = 0.0
+    command: str = ""

@@ -31,7 +31,8 @@ async def ssh_program() -> Finding:
             "ssh",
             Outcome.WORTH_KNOWING,
             "no ssh program; trioet connect uses its own, which knows less",
-            "install OpenSSH's client: apt-get install openssh-client",
+            "install OpenSSH's client, as",
+            command="sudo apt-get install openssh-client",
         )
     said = b""
     with trio.move_on_after(PROGRAM_DEADLINE_S):
@@ -41,26 +42,31 @@ async def ssh_program() -> Finding:
     return Finding("ssh", Outcome.WELL, f"{path}, {version}", facts={"version": version})
 
 
-async def agent(config: SshConfig | None) -> Finding:
-    """Does an ssh agent answer here, and will a session have it? ``config``: of the host."""
+async def agent(config: SshConfig | None, *, there: bool | None = None) -> Finding:
+    """Does an ssh agent answer here, and will a session have it?
+
+    ``config`` is that of the host, if there is one; ``there``: one runs on it.
+    """
     path = _socket(config)
     forwards = config is not None and config.forward_agent != "no"
-    facts: dict[str, object] = {"socket": path, "forwarded": forwards}
+    facts: dict[str, object] = {"socket": path, "forwarded": forwards, "there": there}
+    also = "; one runs there" if there else ""
     if not path:
         outcome = Outcome.WORTH_KNOWING if forwards else Outcome.WELL
-        what = "none here" + (", and ForwardAgent wants one" if forwards else "")
-        return Finding("agent", outcome, what, START_AGENT if forwards else "", facts)
+        what = f"none here{', and ForwardAgent wants one' if forwards else ''}{also}"
+        command = START_AGENT if forwards else ""
+        return Finding("agent", outcome, what, facts=facts, command=command)
     keys = None
     with trio.move_on_after(AGENT_DEADLINE_S):
         keys = await _count_keys(path)
     facts["keys"] = keys
     if keys is None:
         what = f"{path} does not answer"
-        return Finding("agent", Outcome.WORTH_KNOWING, what, START_AGENT, facts)
+        return Finding("agent", Outcome.WORTH_KNOWING, what, facts=facts, command=START_AGENT)
     what = f"{keys} key{'' if keys == 1 else 's'} here"
     if config is not None:
         what += ", forwarded to the session" if forwards else "; -A takes it along"
-    return Finding("agent", Outcome.WELL, what, facts=facts)
+    return Finding("agent", Outcome.WELL, what + also, facts=facts)
 
 
 def _socket(config: SshConfig | None) -> str:

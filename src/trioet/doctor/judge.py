@@ -75,9 +75,10 @@ def no_shell(report: FarReport, status: int | None, last_words: str, place: Plac
     else:
         what = f"the login shell runs no commands (exit status {status}){words}"
     if "not available" in said:
-        return Finding("shell", FAILED, what, "sudo chsh -s /bin/bash USER, there", facts)
-    fix = f"{QUIET_SOMEHOW}; try: {place.run('echo it works')}"
-    return Finding("shell", FAILED, what, fix, facts)
+        return Finding("shell", FAILED, what, "as root there: chsh -s /bin/bash USER", facts)
+    return Finding(
+        "shell", FAILED, what, f"{QUIET_SOMEHOW}; then try", facts, command=place.run("echo works")
+    )
 
 
 def program(report: FarReport, place: Place) -> Finding:
@@ -90,26 +91,28 @@ def program(report: FarReport, place: Place) -> Finding:
         return _no_program(report, place)
     if path.rpartition("/")[2] != "trioet":
         what = f"{path}: no trioet, so Eternal Terminal's; an etserver must run there"
-        return Finding("program", WORTH_KNOWING, what, place.install, facts)
+        return Finding("program", WORTH_KNOWING, what, facts=facts, command=place.install)
     if says.startswith("trioet "):
         return Finding("program", WELL, path, facts=facts)
     what = f"{path} does not run{': ' if says else ''}{says}"
-    return Finding("program", FAILED, what, place.install, facts)
+    return Finding("program", FAILED, what, facts=facts, command=place.install)
 
 
 def _no_program(report: FarReport, place: Place) -> Finding:
     facts = {"path": "", "elsewhere": list(report.said.get("elsewhere", ()))}
     if elsewhere := report.one("elsewhere"):
         what = f"not on the PATH of a command; there is {elsewhere}"
-        return Finding("program", FAILED, what, f"--terminal-path {shlex.quote(elsewhere)}", facts)
+        fix = f"say where it is: --terminal-path {shlex.quote(elsewhere)}"
+        return Finding("program", FAILED, what, fix, facts)
     what = f"neither trioet nor etterminal on {place.name}"
     python = report.one("python").removeprefix("Python ")
     installers = report.said.get("installer", ())
     if "uv" not in installers and not _recent(python):
         what += f", and {f'Python {python}' if python[:1].isdigit() else 'no Python'}"
-        fix = f"trioet needs Python 3.11 or later there; uv brings one. Then: {place.install}"
-        return Finding("program", FAILED, what, fix, facts)
-    return Finding("program", FAILED, what, f"{place.install}; or {INSTALL_HINT}", facts)
+        fix = "it needs Python 3.11 or later there; uv brings one (docs.astral.sh/uv). Then"
+    else:
+        fix = INSTALL_HINT
+    return Finding("program", FAILED, what, fix, facts, command=place.install)
 
 
 def _recent(python: str) -> bool:
@@ -124,13 +127,13 @@ def version(report: FarReport, protocol: int, place: Place) -> Finding:
     facts = {"here": __version__, "there": says.removeprefix("trioet ")}
     if there is not None and there.protocol not in (None, protocol):
         what = f"{says} there speaks protocol {there.protocol}, {__version__} here {protocol}"
-        return Finding("version", FAILED, what, place.install, facts)
+        return Finding("version", FAILED, what, facts=facts, command=place.install)
     if there is not None:
         what = f"{__version__} on both" if says == __version__ else f"{__version__}, there {says}"
         return Finding("version", WELL, what, facts=facts)
     if report.one("program").rpartition("/")[2] == "trioet":
         what = f"{facts['there']} there is older than the doctor: what follows is guessed"
-        return Finding("version", WORTH_KNOWING, what, place.install, facts)
+        return Finding("version", WORTH_KNOWING, what, facts=facts, command=place.install)
     return Finding("version", WELL, says or "it does not say", facts=facts)
 
 
@@ -147,16 +150,17 @@ def runtime(there: FarFacts, place: Place) -> Finding:
         what = f"{path}, {there.runtime_mode}" if there.runtime_exists else f"{path}, not made yet"
         return Finding("runtime", WELL, what, facts=facts)
     quoted = shlex.quote(path)
+    fix, command = "", ""
     if "belongs to" in there.runtime_problem:
-        fix = place.run(f"sudo chown -R {shlex.quote(there.user)} {quoted}")
+        command = place.run(f"sudo chown -R {shlex.quote(there.user)} {quoted}")
     elif "open to others" in there.runtime_problem:
-        fix = place.run(f"chmod 700 {quoted}")
+        command = place.run(f"chmod 700 {quoted}")
     elif "not a directory" in there.runtime_problem:
-        fix = place.run(f"mv {quoted} {shlex.quote(path + '.old')}")
+        command = place.run(f"mv {quoted} {shlex.quote(path + '.old')}")
     else:
         fix = "make it writable, or have TRIOET_RUNTIME_DIR name another (sshd: SetEnv)"
     what = there.runtime_problem.partition(";")[0]
-    return Finding("runtime", FAILED, what, fix, facts)
+    return Finding("runtime", FAILED, what, fix, facts, command=command)
 
 
 def linger(there: FarFacts, place: Place) -> Finding:
@@ -168,7 +172,8 @@ def linger(there: FarFacts, place: Place) -> Finding:
         )
     if there.kills:
         what = "logind ends the keeper with the login (KillUserProcesses=yes)"
-        return Finding("linger", FAILED, what, place.run("loginctl enable-linger"), facts)
+        command = place.run("loginctl enable-linger")
+        return Finding("linger", FAILED, what, facts=facts, command=command)
     what = "logind lets a keeper outlive its login" if there.logind else "no logind"
     return Finding("linger", WELL, what, facts=facts)
 
@@ -186,7 +191,8 @@ def keeper(there: FarFacts, place: Place) -> Finding:
     if there.keeper_state == "silent":
         log = shlex.quote(f"{there.runtime_path}/keeper.log")
         what = "a keeper holds its socket and does not answer"
-        return Finding("keeper", FAILED, what, place.run(f"tail {log}") + "  says why", facts)
+        command = place.run(f"tail {log}")
+        return Finding("keeper", FAILED, what, "its log says why", facts, command=command)
     if there.keeper_state != "runs":
         return Finding("keeper", WELL, "none runs; the first session starts it", facts=facts)
     if there.keeper_sessions is None:
@@ -212,24 +218,27 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         return Finding("router", WELL, what, facts=facts)
     if there.router_state == "silent":
         what = f"holds {socket} and does not answer"
-        fix = place.run("sudo systemctl restart trioet") + "  no session will notice"
-        return Finding("router", FAILED, what, fix, facts)
+        command = place.run("sudo systemctl restart trioet")
+        fix = "restart it: no session will notice"
+        return Finding("router", FAILED, what, fix, facts, command=command)
     if there.router_state == "denied":
         what = f"{socket} may not be reached by {there.user}"
-        fix = place.run(f"sudo chmod 666 {shlex.quote(socket)}")
-        return Finding("router", FAILED if server_fifo else WORTH_KNOWING, what, fix, facts)
+        outcome = FAILED if server_fifo else WORTH_KNOWING
+        command = place.run(f"sudo chmod 666 {shlex.quote(socket)}")
+        return Finding("router", outcome, what, facts=facts, command=command)
     awaited = there.keeper_waits_for
     if awaited and server_fifo in (None, awaited):
         what = f"down, the keeper waits for it at {awaited}: sessions go on, new ones hang"
         system = awaited == SYSTEM_ROUTER_SOCKET
         start = "sudo systemctl start trioet" if system else "trioet serve"
-        return Finding("router", FAILED, what, place.run(start), facts)
+        return Finding("router", FAILED, what, facts=facts, command=place.run(start))
     if server_fifo:
         what = f"no trioet server listens at {server_fifo}"
         return Finding("router", FAILED, what, "start it, or leave --serverfifo away", facts)
     if there.no_port_free:
         what = "none, and no port is free that the keeper could listen on by itself"
-        return Finding("router", FAILED, what, place.run("trioet serve"), facts)
+        command = place.run("trioet serve")
+        return Finding("router", FAILED, what, "-p names another; or", facts, command=command)
     return Finding("router", WELL, "none; the keeper listens by itself", facts=facts)
 
 
@@ -242,8 +251,8 @@ def clock(offset_s: float | None, place: Place) -> Finding:
         return Finding("clock", WELL, "agrees", facts=facts)
     direction = "ahead of" if offset_s > 0 else "behind"
     what = f"{abs(offset_s):.0f} s {direction} ours: only logs will disagree"
-    fix = place.run("sudo timedatectl set-ntp true")
-    return Finding("clock", WORTH_KNOWING, what, fix, facts)
+    command = place.run("sudo timedatectl set-ntp true")
+    return Finding("clock", WORTH_KNOWING, what, facts=facts, command=command)
 
 
 def terminfo(report: FarReport, term: str, *, known_here: bool, place: Place) -> Finding:
@@ -254,7 +263,8 @@ def terminfo(report: FarReport, term: str, *, known_here: bool, place: Place) ->
     if known:
         return Finding("terminfo", WELL, f"{term} is known there", facts=facts)
     what = f"TERM={term} is not known there; sessions get xterm-256color"
-    fix = f"infocmp -x {shlex.quote(term)} | {place.run('tic -x -')}"
     if not known_here:
-        fix = "it is not known here either: install ncurses-term, here and there"
-    return Finding("terminfo", WORTH_KNOWING, what, fix, facts)
+        fix = "nor here: install ncurses-term, or what brought your terminal, on both"
+        return Finding("terminfo", WORTH_KNOWING, what, fix, facts)
+    command = f"infocmp -x {shlex.quote(term)} | {place.run('tic -x -')}"
+    return Finding("terminfo", WORTH_KNOWING, what, facts=facts, command=command)

@@ -63,11 +63,12 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
         what = f"{where} reached, {goal.who} has just started and answers no stranger yet"
         return Finding("port", WORTH_KNOWING, what, "look again in 20 s", facts)
     what, fix = _trouble(probe, where, goal)
+    command = goal.start if probe.reached is Reached.REFUSED and not goal.seen else ""
     if goal.by_proxy and not probe.connected:
         fix = f"ssh gets there by a proxy, a session does not: {fix}"
     if another:
         return Finding("port", WORTH_KNOWING, what, "none needed: another address works", facts)
-    return Finding("port", FAILED, what, fix, facts)
+    return Finding("port", FAILED, what, fix, facts, command=command)
 
 
 def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:
@@ -85,7 +86,7 @@ def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:
                 f"open TCP port {port} there (e.g. sudo ufw allow {port}/tcp), or -p names another",
             )
         case Reached.REFUSED:
-            return f"{where}: refused", goal.start
+            return f"{where}: refused, no server listens", "start it, or -p names another port"
         case Reached.UNREACHABLE:
             return f"{where}: {probe.words}", "is there a route there? A VPN may be needed"
         case Reached.STRANGER:
@@ -115,8 +116,9 @@ def judge_mtu(address: str, small: Probe, full: Probe) -> Finding:
     facts = {"address": address, "mtu": full.mtu, "mss": full.mss}
     if full.reached is not small.reached:
         what = f"small packets reach {address}, full ones vanish: a black hole for MTU {small.mtu}"
-        fix = f"sudo ip link set mtu {LEAST_MTU} dev DEV; `ip route get {address}` names DEV"
-        return Finding("mtu", FAILED, what, fix, facts)
+        fix = f"mend the tunnel in between, or (`ip route get {address}` names DEV)"
+        command = f"sudo ip link set mtu {LEAST_MTU} dev DEV"
+        return Finding("mtu", FAILED, what, fix, facts, command=command)
     mtu = full.mtu
     if mtu is None:
         return Finding("mtu", SKIPPED, "the kernel does not tell")

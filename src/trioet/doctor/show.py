@@ -72,12 +72,16 @@ class Report:
     def end(self, findings: Sequence[Finding]) -> None:
         """Print what it all comes to."""
         self._flush()
-        failed = [NAMES[item.step] for item in findings if item.outcome is Outcome.FAILED]
-        if not failed:
+        failed, odd = (
+            ", ".join(dict.fromkeys(NAMES[item.step] for item in findings if item.outcome is kind))
+            for kind in (Outcome.FAILED, Outcome.WORTH_KNOWING)
+        )
+        if failed:
+            self._print(f"\nTo mend: {failed}.")
+        elif odd:
+            self._print(f"\nAll is well. Worth knowing: {odd}.")
+        else:
             self._print("\nAll is well.")
-            return
-        names = ", ".join(dict.fromkeys(failed))
-        self._print(f"\n{len(failed)} thing{'s' if len(failed) > 1 else ''} to mend: {names}.")
 
     def _flush(self) -> None:
         skipped, self._skipped = self._skipped, []
@@ -91,15 +95,18 @@ class Report:
         head = f"{self._coloured(mark, colour)} {name:<{WIDTH}}  {took:>7}  "
         self._print(head + self._wrapped(what))
         if finding.fix:
-            # Not wrapped: a command that was taken apart cannot be copied.
-            self._print(" " * INDENT + self._coloured(f"fix: {finding.fix}", "1"))
+            self._print(" " * INDENT + self._wrapped(finding.fix))
+        if finding.command:
+            # In one piece, for what was taken apart cannot be copied.
+            command = f"$ {finding.command}"
+            fits = INDENT + len(command) <= self._columns
+            self._print(" " * (INDENT if fits else 4) + self._coloured(command, "1"))
 
     def _wrapped(self, text: str) -> str:
-        """Fit into the room beside the head. Words stay whole, for commands to be copied."""
+        """Fit into the room beside the head."""
         room = self._columns - INDENT
-        return textwrap.fill(
-            text, room, subsequent_indent="", break_long_words=False, break_on_hyphens=False
-        ).replace("\n", "\n" + " " * INDENT)
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        return f"\n{' ' * INDENT}".join(lines)
 
     def _coloured(self, text: str, colour: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
@@ -123,6 +130,7 @@ def as_json(host: str | None, findings: Sequence[Finding]) -> str:
                 "outcome": finding.outcome.value,
                 "what": finding.what,
                 "fix": finding.fix,
+                "command": finding.command,
                 "took_s": round(finding.took_s, 6),
                 "facts": finding.facts,
             }

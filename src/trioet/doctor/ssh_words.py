@@ -34,7 +34,8 @@ class Cause(NamedTuple):
     """Why ssh failed, and what to do about it."""
 
     what: str
-    fix: str
+    fix: str = ""
+    command: str = ""
 
 
 class SshWords:
@@ -68,7 +69,7 @@ class SshWords:
         for explain in (_host_key_changed, _host_key_unknown, _rights, _refused_login, _network):
             if (found := explain(text, host, ssh, self._hostname)) is not None:
                 return found
-        return Cause(self.last_words() or "ssh ended without a word", f"{ssh} -v  says more")
+        return Cause(self.last_words() or "ssh ended without a word", command=f"{ssh} true")
 
     def _take(self, line: str) -> None:
         if found := AUTHENTICATED.match(line):
@@ -97,20 +98,23 @@ def _host_key_changed(text: str, host: str, ssh: str, hostname: str) -> Cause | 
     return Cause(
         f"the host key of {host} is not the one known: it was installed anew, or another "
         "machine answers",
-        f"ask who runs it; if it is right: ssh-keygen -R {shlex.quote(known)}{where}",
+        "ask who runs it; if that is right",
+        f"ssh-keygen -R {shlex.quote(known)}{where}",
     )
 
 
 def _host_key_unknown(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if "Host key verification failed" not in text:
         return None
-    return Cause(f"the host key of {host} is not known here", f"{ssh} true  shows it and asks")
+    return Cause(f"the host key of {host} is not known here", "look at it", f"{ssh} true")
 
 
 def _rights(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if found := re.search(r"^Bad owner or permissions on (.+)$", text, re.MULTILINE):
         path = shlex.quote(found[1])
-        return Cause(f"ssh does not trust {found[1]}: others may write it", f"chmod 600 {path}")
+        return Cause(
+            f"ssh does not trust {found[1]}: others may write it", command=f"chmod 600 {path}"
+        )
     if found := re.search(r"^Permissions 0?\d+ for '(.+)' are too open", text, re.MULTILINE):
         path = shlex.quote(found[1])
         return Cause(
@@ -123,18 +127,18 @@ def _refused_login(text: str, host: str, ssh: str, hostname: str) -> Cause | Non
     if found := re.search(r"^(?:(\S+)@\S+: )?Permission denied \(([a-z,-]+)\)", text, re.MULTILINE):
         methods = found[2].split(",")
         user = f" {found[1]}" if found[1] else ""
-        copies = "password" in methods or "keyboard-interactive" in methods
+        what = f"{host} does not let in{user}; it accepts {', '.join(methods)}"
+        if "password" in methods or "keyboard-interactive" in methods:
+            return Cause(what, "have it know your key", f"ssh-copy-id{ssh.removeprefix('ssh')}")
         return Cause(
-            f"{host} does not let in{user}; it accepts {', '.join(methods)}",
-            f"ssh-copy-id{ssh.removeprefix('ssh')}"
-            if copies
-            else "have your public key added to ~/.ssh/authorized_keys there; -l names another "
+            what,
+            "have your public key added to ~/.ssh/authorized_keys there; or -l names another "
             "user, -i another key",
         )
     if "Too many authentication failures" in text:
         return Cause(
             f"{host} lost patience: the agent offered too many keys",
-            f"name the right one: {ssh} -o IdentitiesOnly=yes -i KEY true",
+            "name the right one: -o IdentitiesOnly=yes -i KEY",
         )
     return None
 
@@ -143,7 +147,8 @@ def _network(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if found := re.search(r"Could not resolve hostname ([^:\n]+)", text):
         return Cause(
             f"{found[1]} does not resolve: a jump host's name, maybe",
-            f"ssh -G {shlex.quote(host)} shows ProxyJump and HostName",
+            "see ProxyJump and HostName in",
+            f"ssh -G{ssh.removeprefix('ssh')}",
         )
     connecting = re.search(r"connect to (?:address )?(?:host )?(\S+) port (\d+): ([^\n]+)", text)
     if connecting:
@@ -163,7 +168,7 @@ def _network(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if re.search(r"Connection (?:closed|reset) by|kex_exchange_identification", text):
         return Cause(
             f"sshd on {host} hangs up before the login",
-            "it may be overloaded (MaxStartups) or block this address; its log says why: "
+            "it may be overloaded (MaxStartups) or block this address; its log says why, there: "
             "journalctl -u ssh",
         )
     return None

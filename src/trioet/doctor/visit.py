@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -36,13 +37,15 @@ CHUNK: Final = 65536
 class Visit:
     """A running ssh, and what came of it so far. Its ``report`` may still grow."""
 
-    def __init__(self, process: trio.Process, hostname: str) -> None:
+    def __init__(self, process: trio.Process, hostname: str, *, shows_words: bool = False) -> None:
         self.process = process
+        self.hostname = hostname
         self.words = SshWords(hostname)
         self.ended = False
         """It has ended, and all that it said has been read."""
 
         self._reader = FarReader()
+        self._shows_words = shows_words
         self._has_output = False
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -77,7 +80,7 @@ class Visit:
         assert self.process.stderr is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, self.process.stdout, self._take_output)
-            nursery.start_soon(self._read, self.process.stderr, self.words.feed)
+            nursery.start_soon(self._read, self.process.stderr, self._take_words)
             await self.process.wait()
             nursery.cancel_scope.deadline = trio.current_time() + DRAIN_GRACE_S
         self.ended = True
@@ -86,6 +89,12 @@ class Visit:
     def _take_output(self, data: bytes) -> None:
         self._has_output = True
         self._reader.feed(data)
+
+    def _take_words(self, data: bytes) -> None:
+        self.words.feed(data)
+        if self._shows_words:
+            sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
 
     async def _read(self, stream: trio.abc.ReceiveStream, take: Callable[[bytes], None]) -> None:
         while data := await stream.receive_some(CHUNK):
@@ -103,7 +112,7 @@ async def visit(target: SshTarget, command: str, hostname: str) -> AsyncIterator
       StepFailed: there is no ssh program.
     """
     options = (*target.options, f"ConnectTimeout={CONNECT_TIMEOUT_S}")
-    argv = ssh_argv(target._replace(verbose=1, options=options), command)
+    argv = ssh_argv(target._replace(verbose=max(1, target.verbose), options=options), command)
     try:
         process = await trio.lowlevel.open_process(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -111,7 +120,7 @@ async def visit(target: SshTarget, command: str, hostname: str) -> AsyncIterator
     except OSError as error:
         what = f"cannot run {argv[0]}: {error.strerror}"
         raise StepFailed("ssh", what, "install OpenSSH's client: openssh-client") from error
-    paid = Visit(process, hostname)
+    paid = Visit(process, hostname, shows_words=target.verbose > 0)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(paid.run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -68,6 +69,7 @@ class _Walk:
 
     def __init__(self, tell: Tell) -> None:
         self.findings: list[Finding] = []
+        self.agent_there: bool | None = None
         self.term = clean_term(os.environ.get("TERM") or DEFAULT_TERM)
         self._tell = tell
         self._began = time.monotonic()
@@ -140,7 +142,7 @@ async def examine(destination: Destination, tell: Tell) -> list[Finding]:
             await _pay_visit(walk, destination, config, addresses, command, place)
         else:
             walk.skip("the name does not resolve", "login", *AFTER_LOGIN)
-    walk.note(await here.agent(config))
+    walk.note(await here.agent(config, there=walk.agent_there))
     return walk.findings
 
 
@@ -149,6 +151,12 @@ def _name(target: SshTarget) -> str:
 
 
 async def _resolve_config(walk: _Walk, target: SshTarget, place: Place) -> SshConfig | None:
+    if shutil.which("ssh") is None:
+        what = "no ssh program here; trioet connect can do without, the doctor cannot"
+        fix = "install OpenSSH's client, as"
+        command = "sudo apt-get install openssh-client"
+        walk.note(Finding("config", Outcome.FAILED, what, fix, command=command))
+        return None
     config = None
     says = f"ssh -G{place.ssh.removeprefix('ssh')}"
     try:
@@ -156,13 +164,15 @@ async def _resolve_config(walk: _Walk, target: SshTarget, place: Place) -> SshCo
             config = await fetch_ssh_config(target)
             check_usable(config, target.host)
     except StepFailed as error:
-        fix = error.hint.replace(f"`ssh -G {target.host}`", says)
-        walk.note(Finding("config", Outcome.FAILED, error.what, fix))
+        # A hint that names `ssh -G` names it without the user's own options.
+        fix, command = ("", says) if "ssh -G" in error.hint else (error.hint, "")
+        walk.note(Finding("config", Outcome.FAILED, error.what, fix, command=command))
         return None
     if config is None:
         what = f"`ssh -G` has not answered within {CONFIG_DEADLINE_S:g} s"
-        fix = f"does a `Match exec` hang? {says}"
-        walk.note(Finding("config", Outcome.FAILED, what, fix))
+        walk.note(
+            Finding("config", Outcome.FAILED, what, "does a `Match exec` hang?", command=says)
+        )
         return None
     jump = config.proxy_jump or (config.proxy_command and "a ProxyCommand")
     name = target.host if target.host == config.hostname else f"{target.host} is {config.hostname}"
@@ -222,6 +232,7 @@ async def _pay_visit(
                 return
             report = await there.finished_report()
             told_at = time.time()
+            walk.agent_there = report.facts.agent if report.facts is not None else None
             if not await _note_shell(walk, there, report, place):
                 walk.skip("no command runs there", *AFTER_LOGIN[1:])
                 return
@@ -237,15 +248,17 @@ async def _note_login(walk: _Walk, there: Visit, place: Place) -> bool:
         login = there.words.login
         method, address = login or ("", "")
         what = f"by {method}" if method else "let in"
+        if address not in ("", there.hostname):
+            what += f", at {address}"
         facts = {"method": method, "address": address}
         walk.note(Finding("login", Outcome.WELL, what, facts=facts))
         return True
     if there.ended:
-        what, fix = there.words.cause(place.name, place.ssh)
+        what, fix, command = there.words.cause(place.name, place.ssh)
     else:
         what = f"not let in within {LOGIN_DEADLINE_S:g} s"
-        fix = f"{place.ssh} -v true  shows where it waits"
-    walk.note(Finding("login", Outcome.FAILED, what, fix))
+        fix, command = "see where it waits", f"{place.ssh} -v true"
+    walk.note(Finding("login", Outcome.FAILED, what, fix, command=command))
     return False
 
 
@@ -268,7 +281,8 @@ async def _note_far_side(
 ) -> None:
     if not report.complete:
         what = f"looked for trioet for {REPORT_DEADLINE_S:g} s in vain: is a disk there away?"
-        walk.note(Finding("program", Outcome.FAILED, what, place.run("trioet --version")))
+        command = place.run("trioet --version")
+        walk.note(Finding("program", Outcome.FAILED, what, command=command))
         walk.skip("unknown", "version", "runtime", "linger", "keeper", "router", "port", "mtu")
         return
     program = judge.program(report, place)
