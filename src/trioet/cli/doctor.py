@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="trioet doctor",
         usage=USAGE,
-        description="Walk the whole path to a session: ssh, the shell there, trioet there, its "
+        description="Walk the whole path to a session: ssh, the shell there, trioet there, its\n"
         "port. Say in a line for each step what was found, and what to do about it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
