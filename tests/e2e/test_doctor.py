@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from farside import FarSide
 from fixtures_sshd import Sshd
+from networks import Network
 from ports import free_ports
 
 pytestmark = pytest.mark.e2e
@@ -364,48 +365,24 @@ def test_sshd_on_the_port(far_side: FarSide) -> None:
     assert "never sshd's" in report["port"]["fix"]
 
 
-class Network(NamedTuple):
-    """A network of two: ourselves at .2, and at .1 a machine where nobody listens; .3 is dead."""
-
-    enter: list[str]
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("nsenter") is None:
-        pytest.skip("needs root, iproute2 and nsenter to make networks")
-    with contextlib.ExitStack() as stack:
-        ours, theirs = (stack.enter_context(namespace()) for _ in range(2))
-        enter = ["nsenter", "-n", "-t", str(ours)]
-        enter_theirs = ["nsenter", "-n", "-t", str(theirs)]
-        for command in (
-            "ip link set lo up",
-            f"ip link add near type veth peer name far netns {theirs}",
-            "ip addr add 192.0.2.2/24 dev near",
-            "ip link set near up",
-            "ip neigh add 192.0.2.3 lladdr 02:00:00:00:00:03 dev near nud permanent",
-        ):
-            subprocess.run([*enter, *command.split()], check=True)
-        for command in ("ip addr add 192.0.2.1/24 dev far", "ip link set far up"):
-            subprocess.run([*enter_theirs, *command.split()], check=True)
-        yield Network(enter)
-
-
-@contextlib.contextmanager
-def namespace() -> Iterator[int]:
-    """A network namespace; yields a process in it."""
-    holder = subprocess.Popen(
-        ["unshare", "-n", "sh", "-c", "echo; exec cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+def doctor_in(network: Network, far_side: FarSide, address: str, *arguments: str) -> Report:
+    """Look from within the network; ssh gets "there" by an sshd on its stdin, beside us."""
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    proxy = f"ProxyCommand={sshd} -i -f {far_side.sshd.directory}/sshd_config"
+    options = ("-o", proxy, "-o", f"HostName={address}", "-o", "HostKeyAlias=it")
+    key = far_side.sshd.host_key_path.with_suffix(".pub").read_text()
+    far_side.sshd.known_hosts_path.write_text(f"it {key}")
+    config = str(far_side.sshd.ssh_config_path)
+    command = [sys.executable, "-m", "trioet.cli.main", "doctor", "-F", config, *options]
+    done = subprocess.run(
+        [*network.ours, *command, "--json", *arguments, "farside"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=far_side.environment,
+        timeout=100,
+        check=False,
     )
-    with holder:
-        assert holder.stdout is not None
-        assert holder.stdin is not None
-        if holder.stdout.readline() != b"\n":
-            pytest.skip("network namespaces cannot be made here")
-        yield holder.pid
-        holder.stdin.close()
+    return Report(done)
 
 
 @pytest.mark.parametrize(
@@ -415,31 +392,35 @@ def namespace() -> Iterator[int]:
 def test_a_firewall_before_the_port(
     far_side: FarSide, network: Network, address: str, reached: str, word: str
 ) -> None:
-    """ssh gets there by an sshd on its stdin; the address is that of a machine that is not."""
-    sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-    proxy = f"ProxyCommand={sshd} -i -f {far_side.sshd.directory}/sshd_config"
-    options = ("-o", proxy, "-o", f"HostName={address}", "-o", "HostKeyAlias=it")
-    key = far_side.sshd.host_key_path.with_suffix(".pub").read_text()
-    far_side.sshd.known_hosts_path.write_text(f"it {key}")
-
-    config = str(far_side.sshd.ssh_config_path)
-    command = [sys.executable, "-m", "trioet.cli.main", "doctor", "-F", config, *options, "--json"]
-    done = subprocess.run(
-        [*network.enter, *command, "farside"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=far_side.environment,
-        timeout=100,
-        check=False,
-    )
-    report = Report(done)
+    report = doctor_in(network, far_side, address)
 
     assert report.failed == ["port"]
     assert report["port"]["facts"]["reached"] == reached
     assert report["port"]["facts"]["address"] == address
     assert word in report["port"]["what"]
     assert f"open TCP port {report['port']['facts']['port']}" in report["port"]["fix"]
+    assert "by a proxy" in report["port"]["fix"]
     assert report.skipped == ["mtu"]
+
+
+def test_a_network_that_swallows_large_packets(far_side: FarSide, network: Network) -> None:
+    network.swallow_large_packets()
+    check = [sys.executable, "-m", "trioet.cli.main", "check", "--stand-in=2022"]
+    with subprocess.Popen(
+        [*network.theirs, *check],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=far_side.environment,
+    ) as theirs:
+        assert theirs.stdout is not None
+        assert theirs.stdout.readline()
+
+        report = doctor_in(network, far_side, "192.0.2.1", "-p", "2022")
+
+        assert theirs.stdin is not None
+        theirs.stdin.close()
+    assert report.failed == ["mtu"]
+    assert "a black hole for MTU 1500" in report["mtu"]["what"]
 
 
 def test_without_a_host_this_machine_is_looked_at(far_side: FarSide) -> None:

@@ -114,6 +114,8 @@ def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:
 def judge_mtu(address: str, small: Probe, full: Probe) -> Finding:
     """Do full packets get through? ``small`` is what came of few bytes, ``full`` of many."""
     facts = {"address": address, "mtu": full.mtu, "mss": full.mss}
+    if full.reached not in (small.reached, Reached.SILENT, Reached.DROPPED):
+        return Finding("mtu", SKIPPED, "the server takes no long request", facts=facts)
     if full.reached is not small.reached:
         what = f"small packets reach {address}, full ones vanish: a black hole for MTU {small.mtu}"
         fix = f"mend the tunnel in between, or (`ip route get {address}` names DEV)"

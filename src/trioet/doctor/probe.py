@@ -116,6 +116,8 @@ async def probe(family: int, address: tuple[str, int], *, full: bool = False) ->
         try:
             with trio.move_on_after(ANSWER_DEADLINE_S):
                 reached, words = await _converse(sock, full)
+        except TimeoutError:
+            pass  # what we sent was never acknowledged
         except OSError:
             reached = Reached.CLOSED
         return Probe(reached, words, _mtu(sock), _mss(sock))
