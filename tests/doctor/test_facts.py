@@ -74,7 +74,22 @@ def test_a_keeper_that_hangs_is_silent(runtime_dir: Path, monkeypatch: pytest.Mo
 def test_a_socket_that_nobody_serves_is_none(runtime_dir: Path) -> None:
     with listener(runtime_dir / "keeper.sock"):
         pass
-    assert keeper_facts() == {"state": "none"}
+    assert keeper_facts() == {"state": "none", "trouble": ""}
+
+
+def test_a_keeper_that_could_not_start_is_told_why(
+    runtime_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nacl.py").write_text("raise ImportError('made for another machine')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert keeper_facts() == {
+        "state": "none",
+        "trouble": "ImportError: made for another machine",
+    }
+    monkeypatch.setattr(facts, "START_S", 0.001)
+    assert "timed out" in keeper_facts()["trouble"]
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    assert "No such file" in keeper_facts()["trouble"]
 
 
 def test_a_router_that_hangs_is_silent(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,16 @@ import json
 import pytest
 
 from trioet.doctor.finding import Finding, Outcome
-from trioet.doctor.show import INDENT, Report, as_json, is_well
+from trioet.doctor.show import INDENT, Report, as_json, is_well, speaks_utf8
 
 GOOD = Finding("name", Outcome.WELL, "192.0.2.1", took_s=0.0123, facts={"addresses": ["192.0.2.1"]})
 ODD = Finding("clock", Outcome.WORTH_KNOWING, "9 s behind", "set it…")
 BAD = Finding("port", Outcome.FAILED, "dropped", "open it", command="open 2022")
+
+
+@pytest.fixture(autouse=True)
+def utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
 
 
 class Terminal(io.TextIOWrapper):
@@ -63,6 +68,23 @@ def test_a_locale_without_utf_8_gets_ascii() -> None:
     text = shown(GOOD, ODD, BAD, encoding="ascii")
     assert [line[0] for line in text.splitlines() if line[:1].strip()][:3] == ["+", "!", "x"]
     assert "set it..." in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "speaks"),
+    [
+        ({}, False),
+        ({"LANG": "de_DE.UTF-8"}, True),
+        ({"LANG": "de_DE.utf8"}, True),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, False),
+        ({"LANG": "C.UTF-8", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "C", "LC_CTYPE": "de_DE.UTF-8"}, True),
+        ({"LANG": "de_DE.UTF-8", "LC_CTYPE": "de_DE.ISO-8859-1"}, False),
+    ],
+)
+def test_the_locale_is_the_user_s(environment: dict[str, str], speaks: bool) -> None:
+    assert speaks_utf8(environment) is speaks
 
 
 def test_a_terminal_gets_colours_unless_it_is_told_otherwise(

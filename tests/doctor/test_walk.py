@@ -111,7 +111,10 @@ async def test_by_an_open_master_connection(sshd: Sshd, runtime_dir: Path) -> No
             assert not any(finding.outcome is Outcome.FAILED for finding in findings)
     finally:
         control = ["-F", str(sshd.ssh_config_path), "-o", options[1], "-O", "exit"]
-        await trio.run_process(["ssh", *control, sshd.host_alias], capture_stderr=True, check=False)
+        with trio.move_on_after(10, shield=True):
+            await trio.run_process(
+                ["ssh", *control, sshd.host_alias], capture_stderr=True, check=False
+            )
 
 
 def children() -> set[str]:

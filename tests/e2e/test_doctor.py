@@ -235,6 +235,20 @@ def test_a_program_that_does_not_run_says_why(far_side: FarSide) -> None:
     assert "ModuleNotFoundError: no trio" in report["program"]["what"]
 
 
+def test_a_keeper_that_cannot_start(far_side: FarSide) -> None:
+    """Its libraries are not all there: what `trioet terminal` does without."""
+    place = far_side.sshd.home
+    (place / "nacl.py").write_text("raise ImportError('libsodium is missing')\n")
+    script = (far_side.sshd.bin / "trioet").read_text()
+    far_side.sshd.put_program("trioet", script.replace("PYTHONPATH=", f"PYTHONPATH={place}:"))
+
+    report = doctor(far_side)
+
+    assert report.failed == ["keeper"]
+    assert "libsodium is missing" in report["keeper"]["what"]
+    assert report.skipped == ["port", "mtu"]
+
+
 def test_an_et_host_needs_its_server(sshd: Sshd, far_side: FarSide) -> None:
     (sshd.bin / "trioet").unlink()
     sshd.put_program("etterminal", "echo et version 6.2.9")

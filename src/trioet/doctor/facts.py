@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,9 @@ PATIENCE_S: Final = 3.0
 
 KEEPER_TELLS: Final = ("version", "sessions", "ports", "routers")
 
+START_S: Final = 8.0
+"""For a keeper's program to show that it starts. It takes a quarter of a second."""
+
 MAX_ANSWER: Final = 16 * 1024
 
 LOGIND_DIRECTORIES: Final = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
@@ -42,7 +46,7 @@ LOGIND_DIRECTORIES: Final = ("/usr/lib/systemd", "/run/systemd", "/etc/systemd")
 
 
 def gather(term: str, server_fifo: str = "") -> dict[str, Any]:
-    """Look at everything; never raises, and waits at most PATIENCE_S for each answer.
+    """Look at everything; never raises. Each look has a deadline of its own.
 
     ``term`` is the TERM to look for. ``took`` in the answer are seconds, by step.
     """
@@ -88,7 +92,10 @@ def runtime_facts() -> dict[str, Any]:
 
 
 def keeper_facts() -> dict[str, Any]:
-    """Does a keeper serve? ``state`` is ``runs``, ``none`` or ``silent``."""
+    """Does a keeper serve? ``state`` is ``runs``, ``none`` or ``silent``.
+
+    If none does, ``trouble`` is what keeps one from starting, or empty.
+    """
     path = os.path.join(runtime_path(), "keeper.sock")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(PATIENCE_S)
@@ -97,7 +104,7 @@ def keeper_facts() -> dict[str, Any]:
         except BlockingIOError:
             return {"state": "silent"}  # its queue is full
         except OSError:
-            return {"state": "none"}
+            return {"state": "none", "trouble": keeper_trouble()}
         try:
             sock.sendall(STATUS)
             sock.shutdown(socket.SHUT_WR)
@@ -108,6 +115,22 @@ def keeper_facts() -> dict[str, Any]:
         return {"state": "silent"}
     status = _object(answer.removeprefix(INVITED)) if answer.startswith(INVITED) else {}
     return {"state": "runs", **{key: status.get(key) for key in KEEPER_TELLS}}
+
+
+def keeper_trouble() -> str:
+    """Try whether the keeper's program starts, without starting a keeper: the last line of its
+    errors if it does not. Its libraries may be missing, or made for another machine."""
+    command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--help"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return said[-1] if said else f"exit status {done.returncode}"
 
 
 def linger_facts() -> dict[str, Any]:

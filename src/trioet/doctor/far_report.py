@@ -52,6 +52,7 @@ class FarFacts:
     runtime_mode: str = ""
     runtime_problem: str = ""
     keeper_state: str = ""
+    keeper_trouble: str = ""
     keeper_version: str = ""
     keeper_sessions: int | None = None
     keeper_ports: tuple[int, ...] = ()
@@ -96,6 +97,7 @@ def read_facts(fields: Mapping[str, Any]) -> FarFacts:
         runtime_mode=_text(runtime.get("mode")),
         runtime_problem=_text(runtime.get("problem")),
         keeper_state=_text(keeper.get("state")),
+        keeper_trouble=_text(keeper.get("trouble")),
         keeper_version=_text(keeper.get("version")),
         keeper_sessions=_number(keeper.get("sessions")),
         keeper_ports=tuple(port for item in ports if (port := _port(item))),

@@ -193,6 +193,9 @@ def keeper(there: FarFacts, place: Place) -> Finding:
         what = "a keeper holds its socket and does not answer"
         command = place.run(f"tail {log}")
         return Finding("keeper", FAILED, what, "its log says why", facts, command=command)
+    if there.keeper_trouble:
+        what = f"cannot start: {there.keeper_trouble}"
+        return Finding("keeper", FAILED, what, "install it anew", facts, command=place.install)
     if there.keeper_state != "runs":
         return Finding("keeper", WELL, "none runs; the first session starts it", facts=facts)
     if there.keeper_sessions is None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import locale
 import os
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TextIO
 
 from trioet import __version__
@@ -52,7 +51,7 @@ class Report:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._unicode = "utf" in (out.encoding or locale.getpreferredencoding(False)).lower()
+        self._unicode = "utf" in (out.encoding or "").lower() and speaks_utf8(os.environ)
         self._colours = out.isatty() and not os.environ.get("NO_COLOR")
         columns = shutil.get_terminal_size().columns if out.isatty() else WIDEST
         self._columns = min(max(columns, NARROWEST), WIDEST)
@@ -112,10 +111,18 @@ class Report:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colours else text
 
     def _print(self, text: str) -> None:
-        encoding = self._out.encoding or "ascii"
         if not self._unicode:
-            text = text.replace("…", "...")
-        print(text.encode(encoding, "replace").decode(encoding), file=self._out, flush=True)
+            text = text.replace("…", "...").encode("ascii", "replace").decode()
+        print(text, file=self._out, flush=True)
+
+
+def speaks_utf8(environment: Mapping[str, str]) -> bool:
+    """Does the user's locale? Python itself makes C a C.UTF-8 (PEP 538), which does not count."""
+    chosen = environment.get("LC_ALL")
+    if not chosen and environment.get("LC_CTYPE") != "C.UTF-8":
+        chosen = environment.get("LC_CTYPE")
+    name = chosen or environment.get("LANG", "")
+    return name.lower().replace("-", "").endswith("utf8")
 
 
 def as_json(host: str | None, findings: Sequence[Finding]) -> str:

@@ -22,7 +22,7 @@ CONNECT_TIMEOUT_S: Final = 10
 LOGIN_DEADLINE_S: Final = 150.0
 """For passwords and second factors. sshd itself ends a login after 120 s (LoginGraceTime)."""
 
-REPORT_DEADLINE_S: Final = 20.0
+REPORT_DEADLINE_S: Final = 30.0
 """From login to the end of the report: start-up files, and the answers of keeper and router."""
 
 DRAIN_GRACE_S: Final = 0.5

@@ -312,6 +312,8 @@ def _nobody_listens(walk: _Walk, there: FarFacts) -> str | None:
     failed = [item.step for item in walk.findings if item.outcome is Outcome.FAILED]
     if "runtime" in failed:
         return "the runtime dir is not usable"
+    if "keeper" in failed:
+        return "no keeper"
     if "router" in failed and not there.no_port_free:
         return "no router"
     return None
