@@ -23,12 +23,12 @@ SAYINGS: dict[str, tuple[bytes, str, str]] = {
     ),
     "unknown": (b"Host key verification failed.\n", "is not known here", "ssh far true"),
     "refused by key": (
-        b"me@far: Permission denied (publickey).\n",
-        "does not let in me; it accepts publickey",
+        b"me@far.example: Permission denied (publickey).\n",
+        "far does not let in me; it accepts publickey",
         "authorized_keys",
     ),
     "refused by password": (
-        b"me@far: Permission denied (publickey,password).\n",
+        b"me@far.example: Permission denied (publickey,password).\n",
         "it accepts publickey, password",
         "ssh-copy-id far",
     ),
@@ -68,6 +68,22 @@ SAYINGS: dict[str, tuple[bytes, str, str]] = {
         b"offer: ssh-rsa\r\n",
         "no matching host key type found. Their offer: ssh-rsa",
         "man ssh_config",
+    ),
+    "refused by a jump host": (
+        b"me@bastion: Permission denied (publickey,password).\nConnection closed by UNKNOWN\n",
+        "bastion does not let in me",
+        "ssh-copy-id me@bastion",
+    ),
+    "a jump host's key": (
+        b"No ED25519 host key is known for bastion and you have requested strict checking.\n"
+        b"Host key verification failed.\nConnection closed by UNKNOWN port 65535\n",
+        "the host key of bastion is not known",
+        "ssh far true",
+    ),
+    "a proxy that is not there": (
+        b"sh: 1: exec: nc: not found\nConnection closed by UNKNOWN port 65535\n",
+        "breaks off: sh: 1: exec: nc: not found",
+        "ProxyCommand",
     ),
     "hung up on": (
         b"kex_exchange_identification: Connection closed by remote host\r\n",

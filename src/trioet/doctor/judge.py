@@ -46,7 +46,8 @@ class Place(NamedTuple):
     @property
     def install(self) -> str:
         """What to type to have trioet there."""
-        return f"trioet install {self.ssh.split()[-1]}" if self.ssh else "pipx install trioet"
+        there = self.ssh.removeprefix("ssh")
+        return f"trioet install{there}" if there else "pipx install trioet"
 
 
 def shell(report: FarReport, place: Place) -> Finding:

@@ -23,6 +23,12 @@ AUTHENTICATED: Final = re.compile(r'Authenticated to (\S+) \((.*?)\) using "([a-
 MULTIPLEXED: Final = re.compile(r"debug1: mux_client_request_session: master session id")
 
 
+CLOSED: Final = re.compile(r"Connection (?:closed|reset) by|kex_exchange_identification")
+
+MAX_QUOTED: Final = 150
+"""Characters of a line that is quoted."""
+
+
 class Login(NamedTuple):
     """How ssh was let in. ``address`` is empty behind a proxy."""
 
@@ -88,15 +94,22 @@ class SshWords:
         return [line for line in self._lines if not DIAGNOSTIC.match(line)]
 
 
+def _subject(name: str, host: str, hostname: str) -> str:
+    """Whom a line of ssh's speaks of: the host as the user calls it, or one on the way."""
+    bare = re.sub(r"^\[(.*)\](?::\d+)?$", r"\1", name)
+    return host if bare.lower() == hostname else bare
+
+
 def _host_key_changed(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in text:
         return None
     place = re.search(r"^Offending \S+ key in (.+):\d+$", text, re.MULTILINE)
     name = re.search(r"^Host key for (\S+) has changed", text, re.MULTILINE)
     known = name[1] if name else hostname
+    subject = _subject(known, host, hostname)
     where = f" -f {shlex.quote(place[1])}" if place else ""
     return Cause(
-        f"the host key of {host} is not the one known: it was installed anew, or another "
+        f"the host key of {subject} is not the one known: it was installed anew, or another "
         "machine answers",
         "ask who runs it; if that is right",
         f"ssh-keygen -R {shlex.quote(known)}{where}",
@@ -106,7 +119,9 @@ def _host_key_changed(text: str, host: str, ssh: str, hostname: str) -> Cause | 
 def _host_key_unknown(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
     if "Host key verification failed" not in text:
         return None
-    return Cause(f"the host key of {host} is not known here", "look at it", f"{ssh} true")
+    name = re.search(r"host key is known for (\S+) and you have", text)
+    subject = _subject(name[1], host, hostname) if name else host
+    return Cause(f"the host key of {subject} is not known here", "look at it", f"{ssh} true")
 
 
 def _rights(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
@@ -124,12 +139,15 @@ def _rights(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
 
 
 def _refused_login(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
-    if found := re.search(r"^(?:(\S+)@\S+: )?Permission denied \(([a-z,-]+)\)", text, re.MULTILINE):
-        methods = found[2].split(",")
-        user = f" {found[1]}" if found[1] else ""
-        what = f"{host} does not let in{user}; it accepts {', '.join(methods)}"
+    if found := re.search(
+        r"^(?:(\S+)@(\S+): )?Permission denied \(([a-z,-]+)\)", text, re.MULTILINE
+    ):
+        user, place, methods = found[1] or "you", found[2] or hostname, found[3].split(",")
+        subject = _subject(place, host, hostname)
+        what = f"{subject} does not let in {user}; it accepts {', '.join(methods)}"
         if "password" in methods or "keyboard-interactive" in methods:
-            return Cause(what, "have it know your key", f"ssh-copy-id{ssh.removeprefix('ssh')}")
+            to = ssh.removeprefix("ssh ") if subject == host else shlex.quote(f"{user}@{place}")
+            return Cause(what, "have it know your key", f"ssh-copy-id {to}")
         return Cause(
             what,
             "have your public key added to ~/.ssh/authorized_keys there; or -l names another "
@@ -165,7 +183,10 @@ def _network(text: str, host: str, ssh: str, hostname: str) -> Cause | None:
             text[text.index("no matching") :].split("\n")[0],
             "update the older of both, or allow it in ssh_config: `man ssh_config`, KexAlgorithms",
         )
-    if re.search(r"Connection (?:closed|reset) by|kex_exchange_identification", text):
+    if CLOSED.search(text):
+        if others := [line for line in text.split("\n") if line and not CLOSED.search(line)]:
+            what = f"the way to sshd on {host} breaks off: {others[-1][:MAX_QUOTED]}"
+            return Cause(what, "does the ProxyCommand, or the jump host, work?", f"{ssh} true")
         return Cause(
             f"sshd on {host} hangs up before the login",
             "it may be overloaded (MaxStartups) or block this address; its log says why, there: "
