@@ -102,6 +102,13 @@ def test_people_get_one_line_for_each_step(far_side: FarSide) -> None:
     assert done.stderr == b""
 
 
+def test_ssh_may_tell_what_it_does(far_side: FarSide) -> None:
+    done = run(far_side, "-v")
+    assert done.returncode == 0
+    assert b"debug1: " in done.stderr
+    assert b"debug1: " not in done.stdout
+
+
 def test_the_doctor_leaves_no_keeper_and_no_session_behind(far_side: FarSide) -> None:
     before = sorted(far_side.runtime_dir.iterdir())
     doctor(far_side)

@@ -16,7 +16,7 @@ from trioet.doctor.facts import gather
 
 PREFIX = "TRIOET-CHECK:"
 
-OWN_PORTS = "60022-60121"
+OWN_PORTS = range(60022, 60122)
 """Where a keeper listens by itself (trioet.server.keeper.OWN_PORTS)."""
 
 
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
         metavar="N[-M]",
         nargs="?",
         const=OWN_PORTS,
+        type=_ports,
         help="if no server runs, listen in the keeper's place, until the end of stdin",
     )
     # A newer doctor's options are no reason to fail.
@@ -50,10 +51,20 @@ def main(argv: list[str]) -> int:
     listener = None
     keeper_ports = facts["keeper"].get("ports")
     if options.stand_in and facts["router"]["state"] == "none" and not keeper_ports:
-        first, _, last = options.stand_in.partition("-")
-        listener = stand_in.listen(range(int(first), int(last or first) + 1))
+        listener = stand_in.listen(options.stand_in)
         facts["stand_in"] = listener.getsockname()[1] if listener else None
     print(PREFIX + json.dumps(facts), flush=True)
     if listener is not None:
         stand_in.serve(listener, sys.stdin.fileno())
     return 0
+
+
+def _ports(text: str) -> range:
+    first, _, last = text.partition("-")
+    try:
+        ports = range(int(first), int(last or first) + 1)
+    except ValueError:
+        ports = range(0)
+    if not (ports and 0 < ports[0] <= ports[-1] < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r}: not a port, nor a range N-M")
+    return ports

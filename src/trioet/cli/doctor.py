@@ -37,8 +37,14 @@ EXIT_INTERRUPTED: Final = 130
 
 def main(argv: list[str]) -> int:
     """Examine; return 0 if all is well."""
-    options = build_parser().parse_args(argv)
-    destination = _destination(options) if options.host is not None else None
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.host is not None:
+        destination = _destination(options)
+    elif options == parser.parse_args(["--json"] if options.json else []):
+        destination = None
+    else:
+        raise UsageError("which host? Without one there are no options but --json")
 
     import trio  # not for --help, nor for a command line that makes no sense
 
