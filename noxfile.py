@@ -21,7 +21,10 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
-COMMANDS = ("connect", "serve", "install", "uninstall", "terminal", "keeper", "demo")
+COMMANDS = (
+    *("connect", "doctor", "install", "uninstall", "serve"),
+    *("terminal", "check", "keeper", "demo"),
+)
 GROUPS = nox.project.load_toml("pyproject.toml")
 
 

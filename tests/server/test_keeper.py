@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from callers import ECHO, Caller, ask, invitation, refusal
 from descriptors import descriptors
 from trioet import __version__
+from trioet.doctor.facts import KEEPER_TELLS, keeper_facts, router_facts
 from trioet.server import keeper as keeper_module
 from trioet.server.keeper import (
     LINGER_S,
@@ -28,6 +29,7 @@ from trioet.server.keeper import (
     Keeper,
 )
 from trioet.server.local import bind_local, connect_local
+from trioet.server.request import STATUS
 from trioet.server.router import Router
 from trioet.session.terminal import TerminalSession
 from trioet.wire.packet import Packet
@@ -124,6 +126,38 @@ async def test_a_router_that_came_later_has_the_later_sessions(host: Host) -> No
     early.cut()
     await early.echoes(b"still here")
     assert router.door.accepted == 1
+
+
+async def test_it_says_how_it_is_to_who_asks(host: Host) -> None:
+    nothing = {"version": __version__, "sessions": 0, "ports": [], "routers": []}
+    assert invitation(await ask(host.path, STATUS)) == nothing
+
+    await host.open()
+    port = host.ports[0]
+    told = invitation(await ask(host.path, STATUS))
+    assert told == {**nothing, "sessions": 1, "ports": [port]}
+
+    router = host.start_router()
+    await host.open()
+    told = invitation(await ask(host.path, STATUS))
+    known = {"socket": host.router_path, "port": router.port, "connected": True}
+    assert told == {**nothing, "sessions": 2, "ports": [port], "routers": [known]}
+    # What the doctor makes of it.
+    assert await trio.to_thread.run_sync(keeper_facts) == {"state": "runs", **told}
+    assert await trio.to_thread.run_sync(router_facts) == {
+        "state": "serves",
+        "socket": host.router_path,
+        "port": router.port,
+    }
+
+
+async def test_an_older_one_that_is_asked_how_it_is_refuses_and_so_is_alive(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "STATUS", b"not known yet")
+    assert "older" in refusal(await ask(host.path, STATUS))["what"]
+    told = await trio.to_thread.run_sync(keeper_facts)
+    assert told == {"state": "runs", **dict.fromkeys(KEEPER_TELLS)}
 
 
 async def test_sessions_are_strangers_to_each_other(host: Host) -> None:

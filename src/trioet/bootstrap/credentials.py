@@ -60,7 +60,7 @@ def _random_text(length: int) -> str:
 
 def bootstrap_line(credentials: Credentials, term: str) -> bytes:
     """The line for the far side's stdin."""
-    return f"{credentials.client_id}/{credentials.passkey}_{_clean_term(term)}\n".encode()
+    return f"{credentials.client_id}/{credentials.passkey}_{clean_term(term)}\n".encode()
 
 
 def parse_bootstrap_line(line: bytes) -> tuple[Credentials, str]:
@@ -80,7 +80,7 @@ def parse_bootstrap_line(line: bytes) -> tuple[Credentials, str]:
         )
     return (
         Credentials(client_id.decode(), passkey.decode()),
-        _clean_term(term.decode(errors="replace")),
+        clean_term(term.decode(errors="replace")),
     )
 
 
@@ -94,5 +94,6 @@ def is_passkey(text: bytes) -> bool:
     return len(text) == PASSKEY_LENGTH and text.isalnum()
 
 
-def _clean_term(term: str) -> str:
+def clean_term(term: str) -> str:
+    """A TERM with nothing in it that could mean something to a shell; never empty."""
     return "".join(char for char in term if char in IN_TERM)[:MAX_TERM] or DEFAULT_TERM

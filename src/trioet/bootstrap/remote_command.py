@@ -39,13 +39,13 @@ def remote_command(
     Raises:
       UsageError: a path holds a character that cannot be passed safely.
     """
-    fifo = f" --serverfifo={_quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
+    fifo = f" --serverfifo={quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
     kill = " --kill-other-sessions" if kill_other_sessions else ""
     own_port = f" --port={port}" if port is not None else ""
     as_trioet = ("", f" terminal{kill}{own_port}{fifo}")
     as_et = (KILL_ETTERMINAL if kill_other_sessions else "", f" --verbose=0{fifo}")
     if terminal_path:
-        program = _quoted(terminal_path, "--terminal-path")
+        program = quoted(terminal_path, "--terminal-path")
         is_trioet = terminal_path.rpartition("/")[2] == "trioet"
         attempts = _attempt(program, *(as_trioet if is_trioet else as_et))
     else:
@@ -59,8 +59,12 @@ def _attempt(program: str, before: str, arguments: str) -> str:
     return f"if command -v {program} >/dev/null 2>&1; then {before}exec {program}{arguments}; fi; "
 
 
-def _quoted(path: str, option: str) -> str:
-    """The path in double quotes; a leading ``~/`` or ``$HOME/`` means the far home."""
+def quoted(path: str, option: str) -> str:
+    """The path in double quotes; a leading ``~/`` or ``$HOME/`` means the far home.
+
+    Raises:
+      UsageError: a character of it would mean something to some shell; names ``option``.
+    """
     home = next((prefix for prefix in IN_HOME if path.startswith(prefix)), "")
     rest = path[len(home) :]
     for index, char in enumerate(rest, len(home) + 1):

@@ -59,7 +59,7 @@ class RunningSsh(NamedTuple):
 def ssh_argv(target: SshTarget, command: str) -> list[str]:
     """The command line that runs ``command`` on the target."""
     verbose = ["-v"] * target.verbose
-    return ["ssh", *OVERRIDES, *verbose, *_choices(target), "--", target.host, command]
+    return ["ssh", *OVERRIDES, *verbose, *ssh_choices(target), "--", target.host, command]
 
 
 def ssh_config_argv(target: SshTarget) -> list[str]:
@@ -68,10 +68,11 @@ def ssh_config_argv(target: SshTarget) -> list[str]:
     Without our overrides: tunnels and agent forwarding are the session's to open.
     """
     gateway_ports = ["-g"] * target.gateway_ports
-    return ["ssh", "-G", *gateway_ports, *_choices(target), "--", target.host]
+    return ["ssh", "-G", *gateway_ports, *ssh_choices(target), "--", target.host]
 
 
-def _choices(target: SshTarget) -> list[str]:
+def ssh_choices(target: SshTarget) -> list[str]:
+    """What the user chose, as ssh's own options: ``-F``, ``-i``, ``-l``, ``-o``."""
     words: list[str] = []
     if target.config_file is not None:
         words += ["-F", target.config_file]

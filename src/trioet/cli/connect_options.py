@@ -142,7 +142,7 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n        usage: {self.usage}")
 
@@ -154,8 +154,8 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     tunnels = parser.add_argument_group("tunnels")
     add_forward_arguments(tunnels)
     _add_agent_arguments(tunnels)
-    _add_server_arguments(parser.add_argument_group("the other end"))
-    _add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
+    add_server_arguments(parser.add_argument_group("the other end"))
+    add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
 
 
 def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
@@ -219,7 +219,7 @@ def _add_agent_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_server_arguments(group: argparse._ArgumentGroup) -> None:
+def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-p", "--port"),
         action=_Once,
@@ -247,7 +247,7 @@ def _add_server_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
+def add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-u", "--username", "-l"),
         action=_Once,
@@ -295,7 +295,7 @@ def _add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `trioet connect`; its errors are raised as UsageError."""
-    parser = _Parser(
+    parser = Parser(
         prog="trioet connect",
         usage=USAGE,
         description="Open a session that survives the loss of the network.",
@@ -334,8 +334,8 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         raise UsageError("--macserver and --terminal-path both say where the terminal is")
     return ConnectOptions(
         host=host.host,
-        user=_agreed(host.user, given.username, "user", "-u/-l"),
-        port=_agreed(host.port, given.port, "port", "-p"),
+        user=agreed(host.user, given.username, "user", "-u/-l"),
+        port=agreed(host.port, given.port, "port", "-p"),
         command=command,
         stays=given.noexit,
         keepalive_s=DEFAULT_KEEPALIVE_S if given.keepalive is None else given.keepalive,
@@ -371,7 +371,7 @@ def _command(given: argparse.Namespace, after_dashes: list[str]) -> str | None:
     return command
 
 
-def _agreed(in_host: T | None, by_option: T | None, what: str, option: str) -> T | None:
+def agreed(in_host: T | None, by_option: T | None, what: str, option: str) -> T | None:
     if in_host is not None and by_option is not None and in_host != by_option:
         raise UsageError(f"two {what}s: {in_host} in the host, {by_option} by {option}")
     return in_host if in_host is not None else by_option

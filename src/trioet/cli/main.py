@@ -18,11 +18,13 @@ EXIT_FAILED = 255
 
 COMMANDS = {
     "connect": "open a session on a host that survives the loss of the network",
+    "doctor": "find out why no session can be had with a host, and what to do about it",
     "serve": "accept sessions on this machine (as root: for all users)",
     "install": "put trioet on a host that ssh reaches, or upgrade it there",
     "uninstall": "remove from a host what install made there",
     "demo": "see it work: a whole session on this machine, its link cut every few seconds",
     "terminal": "what ssh runs on the far side; not for people",
+    "check": "what `trioet doctor` asks on the far side; not for people",
     "keeper": "what holds a user's sessions; started by terminal",
 }
 

@@ -27,7 +27,7 @@ from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.refusals import Refusals
 from trioet.server.registration import RouterRegistration
-from trioet.server.request import INVITED, REFUSED, OpenRequest, parse_request
+from trioet.server.request import INVITED, REFUSED, STATUS, OpenRequest, parse_request
 from trioet.server.roster import Roster
 from trioet.session.terminal import Origin, TerminalSession
 from trioet.wire.backed import ReplayBudget
@@ -119,7 +119,9 @@ class Keeper:
                     return
                 with trio.fail_after(REQUEST_DEADLINE_S):
                     request = await self._read_request(stream)
-                    answer = await self._open_session(request, nursery)
+                    answer = (
+                        await self._open_session(request, nursery) if request else self._status()
+                    )
             except TrioetError as error:
                 answer = REFUSED + _json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
@@ -130,13 +132,15 @@ class Keeper:
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
 
-    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest:
+    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest | None:
+        """Read it; None asks for the keeper's status."""
         if len(self._reading) >= MAX_REQUESTS:
             self._reading.popleft().cancel()
         with trio.CancelScope() as scope:
             self._reading.append(scope)
             try:
-                return parse_request(await _read_all(stream))
+                data = await _read_all(stream)
+                return None if data == STATUS else parse_request(data)
             finally:
                 with suppress(ValueError):  # not there: another has taken the place
                     self._reading.remove(scope)
@@ -172,6 +176,18 @@ class Keeper:
             port = registration.port
         details = {"version": __version__, "port": port, "router": registration is not None}
         return INVITED + _json_line(details)
+
+    def _status(self) -> bytes:
+        fields = {
+            "version": __version__,
+            "sessions": len(self._roster),
+            "ports": self._own_ports,
+            "routers": [
+                {"socket": router.path, "port": router.port, "connected": router.is_connected}
+                for router in self._registrations.values()
+            ],
+        }
+        return INVITED + _json_line(fields)
 
     def end_sessions(self, reason: str) -> None:
         """End every session; its client is told why."""

@@ -25,7 +25,7 @@ def runtime_dir() -> str:
     Raises:
       LocalError: it is a link, somebody else's, or open to others.
     """
-    path = os.environ.get("TRIOET_RUNTIME_DIR") or _default_dir()
+    path = runtime_path()
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         found = os.lstat(path)
@@ -38,6 +38,11 @@ def runtime_dir() -> str:
     if found.st_mode & 0o077:
         raise LocalError(f"{path} is open to others; make it private: chmod 700 {path}")
     return path
+
+
+def runtime_path() -> str:
+    """Where that directory is, or will be; makes and checks nothing."""
+    return os.environ.get("TRIOET_RUNTIME_DIR") or _default_dir()
 
 
 def keeper_socket() -> str:

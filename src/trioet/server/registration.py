@@ -53,6 +53,11 @@ class RouterRegistration:
         self._refused: set[bytes] = set()
         """Ids of ours that the router says somebody else has."""
 
+    @property
+    def is_connected(self) -> bool:
+        """The router is there; else it is awaited."""
+        return self._channel is not None
+
     def __repr__(self) -> str:
         state = "connected" if self._channel else "away"
         return f"<RouterRegistration {self.path} {state} ids={len(self._ids)}>"

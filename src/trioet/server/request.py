@@ -22,6 +22,11 @@ INVITED = b"TRIOET:"
 REFUSED = b"TRIOET-ERROR:"
 """How an answer begins."""
 
+STATUS = f"v={VERSION}\0do=status\0".encode()
+"""Asks how the keeper is; one that does not know it yet refuses, and so is alive. The answer's
+JSON holds its ``version``, the number of its ``sessions``, the ``ports`` it listens on, and of each
+of its ``routers`` the ``socket``, the ``port``, and whether it is ``connected``."""
+
 
 class OpenRequest:
     """A request for a session; ``ports`` are where the keeper may listen without a router."""

@@ -1,0 +1,112 @@
+"""`trioet doctor`: walk the path to a session, say what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Final
+
+from trioet.bootstrap.host import parse_host
+from trioet.bootstrap.spawn import SshTarget
+from trioet.cli.connect_options import (
+    MACSERVER_TERMINAL,
+    Parser,
+    SshBackend,
+    add_server_arguments,
+    add_ssh_arguments,
+    agreed,
+)
+from trioet.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from trioet.doctor.walk import Destination
+
+USAGE: Final = "trioet doctor [options] [[user@]host[:port]]"
+
+EPILOG: Final = """\
+Without a host it looks at this machine alone. It changes nothing, there or here.
+
+exit status: 0 if all is well, 1 if something is wrong, 2 for a command line that cannot be
+followed, 255 if it cannot even start.
+"""
+
+EXIT_WRONG: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+
+def main(argv: list[str]) -> int:
+    """Examine; return 0 if all is well."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if options.host is not None:
+        destination = _destination(options)
+    elif options == parser.parse_args(["--json"] if options.json else []):
+        destination = None
+    else:
+        raise UsageError("which host? Without one there are no options but --json")
+
+    import trio  # not for --help, nor for a command line that makes no sense
+
+    from trioet.doctor.show import Report, as_json, is_well
+    from trioet.doctor.walk import examine, examine_here
+
+    report = None if options.json else Report(sys.stdout)
+    tell = report.add if report is not None else lambda finding: None
+    findings = []
+    try:
+        if destination is not None:
+            findings = trio.run(examine, destination, tell)
+        else:
+            findings = trio.run(examine_here, tell)
+    except* KeyboardInterrupt:
+        pass
+    if not findings:
+        return EXIT_INTERRUPTED
+    if report is not None:
+        report.end(findings)
+    else:
+        print(as_json(options.host, findings))
+    return 0 if is_well(findings) else EXIT_WRONG
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `trioet doctor`; its errors are raised as UsageError."""
+    parser = Parser(
+        prog="trioet doctor",
+        usage=USAGE,
+        description="Walk the whole path to a session: ssh, the shell there, trioet there, its\n"
+        "port. Say in a line for each step what was found, and what to do about it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "host", nargs="?", metavar="[user@]host[:port]", help="as for trioet connect"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+    add_server_arguments(parser.add_argument_group("the other end"))
+    add_ssh_arguments(parser.add_argument_group("ssh"))
+    return parser
+
+
+def _destination(given: argparse.Namespace) -> Destination:
+    from trioet.doctor.walk import Destination
+
+    if given.ssh_backend is SshBackend.ASYNCSSH:
+        raise UsageError("the doctor goes by the ssh program: leave --ssh-backend away")
+    host = parse_host(given.host)
+    target = SshTarget(
+        host.host,
+        user=agreed(host.user, given.username, "user", "-u/-l"),
+        config_file=given.config_file,
+        identity_files=tuple(given.identity_files),
+        options=tuple(given.ssh_options),
+        verbose=given.verbose,
+    )
+    return Destination(
+        target,
+        port=agreed(host.port, given.port, "port", "-p"),
+        terminal_path=MACSERVER_TERMINAL if given.macserver else given.terminal_path,
+        server_fifo=given.serverfifo,
+    )
