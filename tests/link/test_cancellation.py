@@ -26,6 +26,7 @@ from trioet.link.dial import dial
 from trioet.link.line import Line, SocketLine
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import CannotConnect, Reconnector
+from trioet.link.rhythm import Rhythm
 from trioet.link.trial import LARGE
 from trioet.wire.handshake import connect_request_frame, sequence_header_frame
 from trioet.wire.messages import ConnectRequest
@@ -160,7 +161,7 @@ def test_liveness_can_be_cancelled() -> None:
     async def life(victim: Victim) -> None:
         async with trio.open_nursery() as nursery:
             pair = Pair(nursery)
-            liveness = Liveness(pair.client, 5.0, lambda: None)
+            liveness = Liveness(pair.client, Rhythm(5.0, 5.0), lambda: None)
             pair.client.on_change = liveness.line_changed
             nursery.start_soon(victim.run, liveness.run)
             cable = pair.connect()

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from lines import Cable
 from pairs import DATA, Pair
 from trioet.link.liveness import ANSWER_PATIENCE_S, Liveness
+from trioet.link.rhythm import Rhythm
 
 INTERVAL_S = 5.0
 
@@ -19,7 +20,7 @@ class Watched:
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
         self.suspicions: list[float] = []
-        self.liveness = Liveness(pair.client, INTERVAL_S, self._suspect)
+        self.liveness = Liveness(pair.client, Rhythm(INTERVAL_S, INTERVAL_S), self._suspect)
         pair.client.on_change = self.liveness.line_changed
         self.cable = pair.connect()
         pair.client.send_keepalive()

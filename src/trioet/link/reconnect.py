@@ -35,8 +35,9 @@ WAKE_PAUSE_S: Final = 0.1
 DIAL_DEADLINE_S: Final = 10.0
 MAX_DIALLING: Final = 4
 DIAL_PATIENCE_S: Final = 3.0
-"""A dialling attempt may be replaced by a fresh one after this long: the kernel repeats
-a lost SYN after 1, 3 and 7 s, a new attempt sends one now."""
+"""An attempt may be replaced by a fresh one after this long: the kernel repeats a lost SYN
+after 1, 3 and 7 s, a new attempt sends one now. When something woke us, PAUSE_AT_KEYBOARD_S is
+enough: what was begun before the network changed may hang for good."""
 
 MAX_SHAKING: Final = 2
 """Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
@@ -209,14 +210,20 @@ class Reconnector:
 
     def _has_slot(self, pending: list[Attempt], now: float) -> bool:
         dialling = [attempt for attempt in pending if attempt.line is None]
-        if len(pending) - len(dialling) >= MAX_SHAKING:
-            return False
-        if len(dialling) < MAX_DIALLING:
+        shaking = [attempt for attempt in pending if attempt.line is not None]
+        return self._has_room(shaking, MAX_SHAKING, now) and self._has_room(
+            dialling, MAX_DIALLING, now
+        )
+
+    def _has_room(self, attempts: list[Attempt], most: int, now: float) -> bool:
+        """True if there may be one more, if need be in place of the oldest."""
+        if len(attempts) < most:
             return True
-        if now - dialling[0].begun < DIAL_PATIENCE_S:
+        patience = PAUSE_AT_KEYBOARD_S if self._woken else DIAL_PATIENCE_S
+        if now - attempts[0].begun < patience:
             return False
-        dialling[0].error = timed_out()
-        dialling[0].scope.cancel()
+        attempts[0].error = timed_out()
+        attempts[0].scope.cancel()
         return True
 
     async def _run_attempt(self, attempt: Attempt) -> None:
