@@ -20,7 +20,7 @@ import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.link import attachment, line, liveness, pace, reconnect, resumable, trial
+from trioet.link import attachment, line, liveness, pace, reconnect, resumable, rhythm, trial
 from trioet.link import dial as dial_module
 from trioet.link.dial import dial
 from trioet.link.line import Line, SocketLine
@@ -38,7 +38,7 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, trial)
+MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, rhythm, trial)
 sweep = Sweep(*MODULES)
 
 

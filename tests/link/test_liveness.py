@@ -91,7 +91,7 @@ async def test_typing_does_not_hide_that_a_link_is_dead(
     assert trio.current_time() - begun <= 2 * INTERVAL_S + 0.3
 
 
-async def test_what_stays_unanswered_is_probed_after_a_second_and_then_suspect(
+async def test_what_stays_unanswered_is_probed_soon_and_suspect_within_a_second(
     watched: Watched, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(2)
@@ -104,7 +104,9 @@ async def test_what_stays_unanswered_is_probed_after_a_second_and_then_suspect(
     assert watched.pair.client.sent == sent + 1
     assert not watched.suspicions
     await trio.sleep(ANSWER_PATIENCE_S)
-    assert [moment - typed for moment in watched.suspicions] == [pytest.approx(2.0)]
+    assert [moment - typed for moment in watched.suspicions] == [
+        pytest.approx(2 * ANSWER_PATIENCE_S)
+    ]
 
 
 async def test_a_shell_that_prints_nothing_is_not_suspect(
@@ -144,7 +146,7 @@ async def test_a_slow_link_is_given_more_time(watched: Watched, autojump_clock: 
     watched.pair.client.round_trip = 1.5
     watched.cable.stall()
     watched.type()
-    await trio.sleep(5)
+    await trio.sleep(4.9)
     assert not watched.suspicions
     await trio.sleep(1)
     assert watched.suspicions

@@ -417,7 +417,7 @@ class Client:
 
     def _network_changed(self) -> None:
         self._liveness.probe(moved=self._ways.moved())
-        self.reconnector.wake()
+        self.reconnector.network_changed()
 
     # What the user sees while there is no answer
 

@@ -35,9 +35,9 @@ WAKE_PAUSE_S: Final = 0.1
 DIAL_DEADLINE_S: Final = 10.0
 MAX_DIALLING: Final = 4
 DIAL_PATIENCE_S: Final = 3.0
-"""An attempt may be replaced by a fresh one after this long: the kernel repeats a lost SYN
-after 1, 3 and 7 s, a new attempt sends one now. When something woke us, PAUSE_AT_KEYBOARD_S is
-enough: what was begun before the network changed may hang for good."""
+"""A dialling attempt may be replaced by a fresh one after this long: the kernel repeats
+a lost SYN after 1, 3 and 7 s, a new attempt sends one now. What was begun before the network
+changed may hang for good, and has PAUSE_AT_KEYBOARD_S."""
 
 MAX_SHAKING: Final = 2
 """Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
@@ -106,6 +106,7 @@ class Reconnector:
         self._suspect: Line | None = None
         self._suspected_at = 0.0
         self._woken = False
+        self._network_changed_at = -math.inf
         self._typed_at = trio.current_time()
         self._last_try = 0.0
         self._next_try = 0.0
@@ -134,6 +135,11 @@ class Reconnector:
         self._woken = True
         self._next_try = min(self._next_try, self._last_try + WAKE_PAUSE_S)
         self._changed.unpark_all()
+
+    def network_changed(self) -> None:
+        """Attempts under way may lead nowhere; new ones may succeed."""
+        self._network_changed_at = trio.current_time()
+        self.wake()
 
     def typed(self) -> None:
         """The user pressed a key."""
@@ -199,7 +205,7 @@ class Reconnector:
         if pending and now - pending[-1].begun < PAUSE_AT_KEYBOARD_S and not self._woken:
             # Give the last one a moment before another is started beside it.
             pause = max(pause, pending[-1].begun + PAUSE_AT_KEYBOARD_S - now)
-        elif self._has_slot(pending, now):
+        elif self._has_slot(pending):
             self.tries += 1
             self._last_try = now
             attempt = Attempt()
@@ -208,19 +214,21 @@ class Reconnector:
         self._woken = False
         self._next_try = now + pause * self._jitter.uniform(0.75, 1.25)
 
-    def _has_slot(self, pending: list[Attempt], now: float) -> bool:
+    def _has_slot(self, pending: list[Attempt]) -> bool:
         dialling = [attempt for attempt in pending if attempt.line is None]
         shaking = [attempt for attempt in pending if attempt.line is not None]
-        return self._has_room(shaking, MAX_SHAKING, now) and self._has_room(
-            dialling, MAX_DIALLING, now
+        # One that shakes hands may wait for a router that waits for a keeper.
+        return self._has_room(shaking, MAX_SHAKING, math.inf) and self._has_room(
+            dialling, MAX_DIALLING, DIAL_PATIENCE_S
         )
 
-    def _has_room(self, attempts: list[Attempt], most: int, now: float) -> bool:
+    def _has_room(self, attempts: list[Attempt], most: int, patience_s: float) -> bool:
         """True if there may be one more, if need be in place of the oldest."""
         if len(attempts) < most:
             return True
-        patience = PAUSE_AT_KEYBOARD_S if self._woken else DIAL_PATIENCE_S
-        if now - attempts[0].begun < patience:
+        if attempts[0].begun < self._network_changed_at:
+            patience_s = PAUSE_AT_KEYBOARD_S
+        if trio.current_time() - attempts[0].begun < patience_s:
             return False
         attempts[0].error = timed_out()
         attempts[0].scope.cancel()
