@@ -22,6 +22,9 @@ _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 
 _DELETED: Final = frozenset({17, 21, 25})  # RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE
 
+_NEW_ROUTE: Final = 24
+_REPLACES: Final = 0x100  # NLM_F_REPLACE
+
 MESSAGE: Final = Struct("=IHHII")  # length, type, flags, sequence, sender
 _LINK: Final = Struct("=BxHiII")  # family, type, index, flags, changed flags
 _ADDRESS: Final = Struct("=BBBBI")  # family, prefix, flags, scope, index
@@ -67,12 +70,14 @@ class NetworkChanges:
         changed = False
         at = 0
         while at + MESSAGE.size <= len(datagram):
-            length, kind, *_ = MESSAGE.unpack_from(datagram, at)
+            length, kind, how, *_ = MESSAGE.unpack_from(datagram, at)
             if length < MESSAGE.size:
                 break
             news = _understood(kind, datagram[at + MESSAGE.size : at + length])
             if news is not None:
                 changed |= self._learn(*news, deleted=kind in _DELETED)
+                # What took another's place is news each time: the other's end is not told.
+                changed |= kind == _NEW_ROUTE and bool(how & _REPLACES)
             at += (length + 3) & ~3
         return changed
 
