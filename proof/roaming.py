@@ -64,8 +64,8 @@ class Roamer:
         self._process: subprocess.Popen[bytes] | None = None
         self._seen = b""
 
-    async def connect(self) -> None:
-        """Start the client; return when its far program is ready."""
+    def start(self) -> None:
+        """Start the client."""
         self._terminal, slave = pty.openpty()
         tty.setraw(slave)
         far = shlex.join([sys.executable, "-c", FAR])
@@ -79,7 +79,6 @@ class Roamer:
         )
         os.close(slave)
         os.set_blocking(self._terminal, False)
-        await self.until(b"READY")
 
     def close(self) -> None:
         """End the client."""
@@ -163,7 +162,6 @@ async def new_address(roamer: Roamer) -> Callable[[], Awaitable[None]]:
 async def new_route(roamer: Roamer) -> Callable[[], Awaitable[None]]:
     """the route changes to another interface; the old network is dark"""
     await roamer.ip("link set lte up", "addr add 10.2.0.2/24 dev lte")
-    await trio.sleep(0.5)
     roamer.dark("wifi")
     await away(roamer)
     return lambda: roamer.ip("route replace default via 10.2.0.1 dev lte")
@@ -204,6 +202,7 @@ async def wifi_to_lte(roamer: Roamer) -> Callable[[], Awaitable[None]]:
 async def vpn_up(roamer: Roamer) -> Callable[[], Awaitable[None]]:
     """a VPN comes up with a route of its own to the server; around it nothing goes through"""
     roamer.dark("wifi")
+    await away(roamer)
     return lambda: roamer.ip(
         "link set vpn up", "addr add 10.3.0.2/24 dev vpn", f"route add {SERVER}/32 dev vpn"
     )
@@ -324,7 +323,8 @@ class Roaming:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._gateway.run)
             await self._roamer.at_home()
-            await self._roamer.connect()
+            self._roamer.start()
+            await self._roamer.until(b"READY")
             self.round_trip = statistics.median([await self._roamer.echo() for _ in range(20)])
             for change in self._changes:
                 for what in ("key",) if change in SILENT else ("key", "output"):

@@ -261,7 +261,7 @@ class Client:
         if self._wish.typed and not self._runs_command():
             self._type(self._wish.typed)
         nursery.start_soon(watch_network, self._network_changed)
-        nursery.start_soon(watch_resume, self._network_changed)
+        nursery.start_soon(watch_resume, self._resumed)
         if not self._wish.has_terminal:
             self._console.notice(
                 f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
@@ -269,7 +269,9 @@ class Client:
             return
         nursery.start_soon(self._read_keys)
         if self._wish.exec.pty:
-            nursery.start_soon(watch_window_size, self._console, self._window_changed)
+            nursery.start_soon(
+                watch_window_size, self._console, self._window_changed, self._resumed
+            )
             nursery.start_soon(self._watch_silence)
 
     def _runs_command(self) -> bool:
@@ -360,7 +362,7 @@ class Client:
             case EscapeCommand.SUSPEND:
                 self._console.suspend()
                 self._window_changed(self._console.window_size())
-                self._network_changed()
+                self._resumed()
 
     async def _follow_command_line(self, line: bytes) -> None:
         """Read a line for ~C, and do what it says; what the program prints waits so long.
@@ -417,6 +419,11 @@ class Client:
 
     def _network_changed(self) -> None:
         self._liveness.probe(moved=self._ways.moved())
+        self.reconnector.network_changed()
+
+    def _resumed(self) -> None:
+        """Machine or process slept: what lies between may have forgotten us meanwhile."""
+        self._liveness.probe(moved=True)
         self.reconnector.network_changed()
 
     # What the user sees while there is no answer

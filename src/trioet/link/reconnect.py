@@ -108,7 +108,7 @@ class Reconnector:
         self._woken = False
         self._network_changed_at = -math.inf
         self._typed_at = trio.current_time()
-        self._last_try = 0.0
+        self._last_try = -math.inf
         self._next_try = 0.0
         self._refusals = 0
         self._refused_first = self._refused_last = -math.inf
@@ -128,6 +128,7 @@ class Reconnector:
             self._suspected_at = trio.current_time()
             self.reason = NO_REPLY
             self._begin()
+            self._next_try = max(self._next_try, self._last_try + WAKE_PAUSE_S)
 
     def wake(self) -> None:
         """Something makes success likely now: do not wait for the end of the pause."""

@@ -20,8 +20,8 @@ LONGEST_S: Final = 180.0
 four minutes after which the shortest-lived of the big clouds' balancers forget a connection."""
 
 AGAIN_AFTER: Final = 20
-"""After so many answers at the longest silence that was thought safe, twice that is tried:
-what was taken for a NAT's life may have been bad luck."""
+"""After so many answers at the longest silence that was thought safe, twice that is tried, for
+what was taken for a NAT's life may have been bad luck. After twice as many with each death."""
 
 
 class Rhythm:
@@ -38,6 +38,7 @@ class Rhythm:
         self._next = shortest
         self._busy_until = 0.0
         self._answers = 0
+        self._again_after = AGAIN_AFTER
 
     def used(self, now: float) -> bool:
         """Somebody uses the line, or the network changed: ask often for a while.
@@ -59,7 +60,7 @@ class Rhythm:
             return  # of a line in use: nothing was tried
         if self._next >= self.limit and self.limit < self.longest:
             self._answers += 1
-            if self._answers >= AGAIN_AFTER:
+            if self._answers >= self._again_after:
                 self._answers = 0
                 self.limit = min(2 * self.limit, self.longest)
         self._next = min(2 * silence, self.limit)
@@ -68,6 +69,8 @@ class Rhythm:
         """A line was dead after such a silence, and the network was not."""
         if silence <= self.shortest:
             return  # a NAT that forgets so soon is beyond us
+        if self.limit < self.longest:
+            self._again_after *= 2
         self._answers = 0
         self.limit = max(self.shortest, min(self.limit, silence / 2))
         self._next = self.shortest
