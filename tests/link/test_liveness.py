@@ -232,8 +232,9 @@ async def test_a_process_that_was_stopped_asks_before_it_judges(mock_clock: Mock
         mock_clock.jump(100 * INTERVAL_S)
         await wait_all_tasks_blocked()
         assert stopped.pair.client.attached
-        mock_clock.jump(INTERVAL_S)
-        await wait_all_tasks_blocked()
+        for _ in range(11):
+            mock_clock.jump(INTERVAL_S / 10)
+            await wait_all_tasks_blocked()
         assert not stopped.pair.client.attached
         nursery.cancel_scope.cancel()
 
@@ -292,8 +293,8 @@ async def test_a_silence_that_killed_a_line_is_kept_no_more(
 ) -> None:
     await trio.sleep(3600)
     quiet.cable.stall()
-    await trio.sleep(LONGEST_S + 1)
-    assert quiet.suspicions
+    while not quiet.suspicions:  # noqa: ASYNC110 - it sends no event
+        await trio.sleep(0.1)
     quiet.pair.connect(Cable())
     quiet.pair.client.send_keepalive()
     await trio.sleep(1)

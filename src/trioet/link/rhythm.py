@@ -19,7 +19,7 @@ LONGEST_S: Final = 180.0
 """Question, answer and the kernel's acknowledgement are three packets: 60 an hour. Below the
 four minutes after which the shortest-lived of the big clouds' balancers forget a connection."""
 
-AGAIN_AFTER: Final = 20
+AGAIN_AFTER: Final = 60
 """After so many answers at the longest silence that was thought safe, twice that is tried, for
 what was taken for a NAT's life may have been bad luck. After twice as many with each death."""
 
@@ -38,7 +38,8 @@ class Rhythm:
         self._next = shortest
         self._busy_until = 0.0
         self._answers = 0
-        self._again_after = AGAIN_AFTER
+        """At the longest silence thought safe."""
+        self._again_after = AGAIN_AFTER // 2
 
     def used(self, now: float) -> bool:
         """Somebody uses the line, or the network changed: ask often for a while.
@@ -69,8 +70,7 @@ class Rhythm:
         """A line was dead after such a silence, and the network was not."""
         if silence <= self.shortest:
             return  # a NAT that forgets so soon is beyond us
-        if self.limit < self.longest:
-            self._again_after *= 2
+        self._again_after *= 2
         self._answers = 0
         self.limit = max(self.shortest, min(self.limit, silence / 2))
         self._next = self.shortest
