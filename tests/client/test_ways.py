@@ -52,12 +52,11 @@ def test_what_is_no_address_has_no_way(address: str) -> None:
 async def test_the_way_of_the_newest_line_is_followed() -> None:
     ways = Ways()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        sock = socket.create_connection(listener.getsockname())
-    line = SocketLine(sock)
-    assert line.peer_address == "127.0.0.1"
-    ways.follow([line])
-    assert not ways.moved()
-    line.close()
+        line = SocketLine(socket.create_connection(listener.getsockname()))
+        assert line.peer_address == "127.0.0.1"
+        ways.follow([line])
+        assert not ways.moved()
+        line.close()
     assert line.peer_address == ""
     assert not ways.moved()
     ways.follow([])
