@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioet.link.line import KERNEL_ASKS_AFTER_S
 from trioet.link.rhythm import AGAIN_AFTER, BUSY_S, LONGEST_S, Rhythm
 
 SHORTEST_S = 5.0
@@ -85,10 +84,6 @@ def test_a_fixed_interval_stays_whatever_happens() -> None:
         rhythm.outlived(7.0)
         rhythm.died(7.0)
         assert rhythm.silence(0.0) == rhythm.silence(1e6) == 7.0
-
-
-def test_our_kernel_lets_every_living_client_be_silent() -> None:
-    assert KERNEL_ASKS_AFTER_S > LONGEST_S
 
 
 @given(life=st.floats(min_value=SHORTEST_S + 0.1, max_value=4 * LONGEST_S))
