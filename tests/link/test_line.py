@@ -103,3 +103,4 @@ async def test_the_kernel_asks_a_peer_that_is_silent_for_longer_than_any_that_li
     assert KERNEL_ASKS_AFTER_S > LONGEST_S
     every_ms = 1000 * sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= every_ms
+    line.close()

@@ -490,3 +490,18 @@ async def test_a_line_that_answers_ends_the_attempts_beside_it(
     await trio.sleep(60)
     assert len(connected.asked) == asked
     assert connected.pair.client.lines == [connected.cables[-1].client]
+
+
+async def test_a_way_that_was_not_there_a_moment_ago_is_tried_as_soon_as_it_is(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.refuse)
+    await trio.sleep(5)
+    connected.reconnector.network_changed()
+    await trio.sleep(WAKE_PAUSE_S / 10)
+    connected.dial_now = connected.reach
+    changed = trio.current_time()
+    connected.reconnector.network_changed()
+    await trio.sleep(WAKE_PAUSE_S / 10)
+    assert connected.asked[-1] == changed
+    assert connected.pair.client.attached

@@ -89,7 +89,7 @@ def test_a_fixed_interval_stays_whatever_happens() -> None:
 @given(life=st.floats(min_value=SHORTEST_S + 0.1, max_value=4 * LONGEST_S))
 def test_any_nat_that_lives_longer_than_the_shortest_silence_loses_few_lines(life: float) -> None:
     nat = Nat(life)
-    nat.pass_time(24 * HOUR_S)
+    nat.pass_time(12 * HOUR_S)
     assert nat.lost <= 12  # down to what it bears, and then ever more rarely one try
     assert min(life, LONGEST_S) / 4 <= nat.rhythm.limit <= LONGEST_S
 

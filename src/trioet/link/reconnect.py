@@ -138,9 +138,15 @@ class Reconnector:
         self._changed.unpark_all()
 
     def network_changed(self) -> None:
-        """Attempts under way may lead nowhere; new ones may succeed."""
+        """Attempts under way may lead nowhere; new ones may succeed.
+
+        If there are none, because there was no way a moment ago, the next is made now: callers
+        bound how often that is.
+        """
         self._network_changed_at = trio.current_time()
         self.wake()
+        if not self._pending():
+            self._next_try = self._network_changed_at
 
     def typed(self) -> None:
         """The user pressed a key."""
