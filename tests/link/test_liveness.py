@@ -324,3 +324,17 @@ async def test_what_a_change_of_the_network_kills_teaches_nothing(
     quiet.pair.client.send_keepalive()
     await trio.sleep(1)
     assert quiet.liveness.rhythm.limit == LONGEST_S
+
+
+async def test_changes_that_are_none_of_ours_keep_no_line_awake(
+    quiet: Watched, autojump_clock: MockClock
+) -> None:
+    await trio.sleep(3600)
+    before = quiet.pair.client.sent
+    quiet.liveness.probe()
+    await trio.sleep(LONGEST_S)
+    assert quiet.pair.client.sent - before <= 2
+    before = quiet.pair.client.sent
+    quiet.liveness.probe(moved=True)
+    await trio.sleep(BUSY_S)
+    assert quiet.pair.client.sent - before >= BUSY_S / INTERVAL_S - 1

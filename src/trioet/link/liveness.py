@@ -96,7 +96,8 @@ class Liveness:
         wanted at once, beside it.
         """
         self._trial = None
-        self.used()
+        if moved:
+            self.used()
         if not self._link.attached:
             return
         now = trio.current_time()
