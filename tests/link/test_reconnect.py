@@ -505,3 +505,19 @@ async def test_a_way_that_was_not_there_a_moment_ago_is_tried_as_soon_as_it_is(
     await trio.sleep(WAKE_PAUSE_S / 10)
     assert connected.asked[-1] == changed
     assert connected.pair.client.attached
+
+
+async def test_a_wake_that_finds_no_room_is_not_forgotten(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.swallow)
+    await trio.sleep(PAUSE_AT_KEYBOARD_S)
+    while len(connected.asked) < MAX_DIALLING + 1:  # noqa: ASYNC110 - it sends no event
+        connected.reconnector.wake()
+        await trio.sleep(WAKE_PAUSE_S)
+    begun = connected.asked[-MAX_DIALLING]
+    connected.dial_now = connected.reach
+    connected.reconnector.network_changed()
+    until = max(begun + PAUSE_AT_KEYBOARD_S, trio.current_time()) + 2 * WAKE_PAUSE_S
+    await trio.sleep_until(until)
+    assert connected.pair.client.attached

@@ -218,6 +218,9 @@ class Reconnector:
             attempt = Attempt()
             self._attempts.append(attempt)
             nursery.start_soon(self._run_attempt, attempt)
+        elif self._woken:
+            self._next_try = now + WAKE_PAUSE_S  # one that is under way may make room soon
+            return
         self._woken = False
         self._next_try = now + pause * self._jitter.uniform(0.75, 1.25)
 
