@@ -511,13 +511,12 @@ async def test_a_wake_that_finds_no_room_is_not_forgotten(
     connected: Network, autojump_clock: MockClock
 ) -> None:
     connected.lose(connected.swallow)
-    await trio.sleep(PAUSE_AT_KEYBOARD_S)
-    while len(connected.asked) < MAX_DIALLING + 1:  # noqa: ASYNC110 - it sends no event
+    while len(connected.asked) < MAX_DIALLING:
         connected.reconnector.wake()
         await trio.sleep(WAKE_PAUSE_S)
-    begun = connected.asked[-MAX_DIALLING]
     connected.dial_now = connected.reach
     connected.reconnector.network_changed()
-    until = max(begun + PAUSE_AT_KEYBOARD_S, trio.current_time()) + 2 * WAKE_PAUSE_S
-    await trio.sleep_until(until)
+    await trio.sleep_until(connected.asked[0] + PAUSE_AT_KEYBOARD_S - 0.01)
+    assert len(connected.asked) == MAX_DIALLING
+    await trio.sleep(1.1 * WAKE_PAUSE_S)
     assert connected.pair.client.attached
