@@ -163,6 +163,12 @@ def siege(session: nox.Session) -> None:
 
 
 @nox.session
+def roaming(session: nox.Session) -> None:
+    """The network changes in every way: how soon is the first echo there? Needs root."""
+    prove(session, "roaming")
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """An hour of use, faults and router restarts: does anything grow?"""
     prove(session, "soak")

@@ -1,4 +1,4 @@
-"""What the kernel tells of the network: client/wakers.py."""
+"""What the kernel tells of the network: client/wakers.py, and of a way: client/ways.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from harness import Target, instrumented
 
 with instrumented():
     from trioet.client.wakers import NetworkChanges
+    from trioet.client.ways import read_way
 
 
 def message(kind: int, body: bytes) -> bytes:
@@ -22,6 +23,7 @@ def take(data: bytes) -> None:
     network = NetworkChanges()
     network.feed(data)
     network.feed(data[::-1])
+    hash(read_way(data))
 
 
 ADDRESS = struct.pack("=BBBBI", 2, 24, 0, 0, 2)

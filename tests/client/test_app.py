@@ -11,9 +11,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from pairs import ID, KEY
-from trioet.client.app import Client, Wish
+from trioet.client.app import KEEPALIVE_S, Client, Wish
 from trioet.client.console import open_console
 from trioet.link.line import Line
+from trioet.link.rhythm import LONGEST_S
 from trioet.wire.messages import InitialResponse, encode_initial_response, encode_terminal_buffer
 from trioet.wire.packet import Packet, PacketType
 
@@ -86,3 +87,40 @@ async def test_two_lines_at_once_never_mix_what_they_bring(terminal: Terminal) -
 async def _ready(client: Client, scope: trio.CancelScope) -> None:
     with scope:
         await client.ready()
+
+
+@pytest.mark.parametrize(
+    ("asked", "accepted", "silences"),
+    [
+        (None, ("quiet",), (KEEPALIVE_S, LONGEST_S)),
+        (None, (), (KEEPALIVE_S, KEEPALIVE_S)),
+        (2.0, ("quiet",), (2.0, 2.0)),
+        (2.0, (), (2.0, 2.0)),
+        (60.0, ("quiet",), (60.0, 60.0)),
+        (60.0, (), (KEEPALIVE_S, KEEPALIVE_S)),
+    ],
+)
+async def test_only_who_agreed_is_left_in_silence_and_as_the_user_says(
+    terminal: Terminal,
+    asked: float | None,
+    accepted: tuple[str, ...],
+    silences: tuple[float, float],
+) -> None:
+    with open_console(terminal.keys_out, terminal.screen_in, raw=False) as console:
+        wish = Wish(
+            client_id=ID,
+            passkey=KEY,
+            host="there",
+            dial=nobody,
+            environment={},
+            keepalive_s=asked,
+        )
+        client = Client(wish, console, lambda data: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            await wait_all_tasks_blocked()
+            welcome = encode_initial_response(InitialResponse(b"", accepted, ""))
+            client.packet_arrived(Packet(PacketType.INITIAL_RESPONSE, welcome))
+            rhythm = client._liveness.rhythm
+            assert (rhythm.shortest, rhythm.longest) == silences
+            nursery.cancel_scope.cancel()

@@ -401,24 +401,27 @@ def test_without_a_terminal_or_a_size_it_is_the_usual_one(pty: Pty, null: int) -
 async def test_changes_of_the_window_are_told(pty: Pty) -> None:
     pty.resize(24, 80, 0, 0)
     to_test, sizes = trio.open_memory_channel[Size](9)
+    continued = trio.Event()
 
     with open_console(pty.slave, pty.slave) as console, trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch_window_size, console, to_test.send_nowait)
+            nursery.start_soon(watch_window_size, console, to_test.send_nowait, continued.set)
             assert await sizes.receive() == (24, 80, 0, 0)
             pty.resize(30, 90, 0, 0)
             os.kill(os.getpid(), signal.SIGWINCH)
             assert await sizes.receive() == (30, 90, 0, 0)
+            assert not continued.is_set()
             nursery.cancel_scope.cancel()
 
 
 async def test_a_program_continued_after_a_stop_takes_its_terminal_again(pty: Pty) -> None:
     to_test, sizes = trio.open_memory_channel[Size](9)
+    continued = trio.Event()
 
     with open_console(pty.slave, pty.slave) as console, trio.fail_after(5):
         raw = pty.mode()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch_window_size, console, to_test.send_nowait)
+            nursery.start_soon(watch_window_size, console, to_test.send_nowait, continued.set)
             await sizes.receive()
             cooked = termios.tcgetattr(pty.slave)
             cooked[3] |= termios.ECHO | termios.ICANON
@@ -426,6 +429,7 @@ async def test_a_program_continued_after_a_stop_takes_its_terminal_again(pty: Pt
             pty.resize(30, 90, 0, 0)
             os.kill(os.getpid(), signal.SIGCONT)
             assert await sizes.receive() == (30, 90, 0, 0)
+            await continued.wait()
             nursery.cancel_scope.cancel()
         assert pty.mode() == raw
 

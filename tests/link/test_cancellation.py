@@ -20,12 +20,13 @@ import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.link import attachment, line, liveness, pace, reconnect, resumable, trial
+from trioet.link import attachment, line, liveness, pace, reconnect, resumable, rhythm, trial
 from trioet.link import dial as dial_module
 from trioet.link.dial import dial
 from trioet.link.line import Line, SocketLine
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import CannotConnect, Reconnector
+from trioet.link.rhythm import Rhythm
 from trioet.link.trial import LARGE
 from trioet.wire.handshake import connect_request_frame, sequence_header_frame
 from trioet.wire.messages import ConnectRequest
@@ -37,7 +38,7 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, trial)
+MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, rhythm, trial)
 sweep = Sweep(*MODULES)
 
 
@@ -160,7 +161,7 @@ def test_liveness_can_be_cancelled() -> None:
     async def life(victim: Victim) -> None:
         async with trio.open_nursery() as nursery:
             pair = Pair(nursery)
-            liveness = Liveness(pair.client, 5.0, lambda: None)
+            liveness = Liveness(pair.client, Rhythm(5.0, 5.0), lambda: None)
             pair.client.on_change = liveness.line_changed
             nursery.start_soon(victim.run, liveness.run)
             cable = pair.connect()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
 import trio
 
-from trioet.link.line import LineBroken, SocketLine, source_of
+from trioet.link.line import KERNEL_ASKS_AFTER_S, LineBroken, SocketLine, source_of
+from trioet.link.rhythm import LONGEST_S
 
 
 @pytest.fixture
@@ -88,3 +90,17 @@ def test_a_local_source_is_local() -> None:
     here, there = socket.socketpair()
     with here, there:
         assert source_of(here) == "local"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's options")
+async def test_the_kernel_asks_a_peer_that_is_silent_for_longer_than_any_that_lives(
+    ends: tuple[SocketLine, socket.socket],
+) -> None:
+    line, _ = ends
+    sock = line._sock
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == KERNEL_ASKS_AFTER_S
+    assert KERNEL_ASKS_AFTER_S > LONGEST_S
+    every_ms = 1000 * sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= every_ms
+    line.close()

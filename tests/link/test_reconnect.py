@@ -18,8 +18,11 @@ from trioet.link.reconnect import (
     DIAL_DEADLINE_S,
     FIRST_PATIENCE_S,
     FIRST_REFUSED_S,
+    MAX_DIALLING,
+    MAX_SHAKING,
     PAUSE_ALONE_S,
     PAUSE_AT_KEYBOARD_S,
+    WAKE_PAUSE_S,
     CannotConnect,
     Reconnector,
     explain,
@@ -426,3 +429,94 @@ def test_causes_are_dug_out_of_a_raced_connection() -> None:
     raced.__cause__ = ExceptionGroup("", [OSError(113, "No route"), OSError(111, "Refused")])
     assert explain(raced) == "connection refused"
     assert explain(OSError("odd")) == "odd"
+
+
+# The network changes
+
+
+async def test_a_suspicion_that_is_repeated_brings_no_flood_of_attempts(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.cables[-1].stall()
+    connected.asked.clear()
+    connected.dial_now = connected.swallow
+    begun = trio.current_time()
+    while trio.current_time() < begun + 2:
+        connected.reconnector.suspect()
+        connected.reconnector.network_changed()
+        await trio.sleep(0.001)
+    assert MAX_DIALLING <= len(connected.asked) <= 2 / WAKE_PAUSE_S + 1
+    assert connected.pair.client.attached
+
+
+async def test_what_hangs_since_before_a_change_makes_room(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.swallow)
+    while len(connected.asked) < MAX_DIALLING:  # noqa: ASYNC110 - it sends no event
+        await trio.sleep(0.01)
+    assert trio.current_time() - connected.asked[0] > PAUSE_AT_KEYBOARD_S
+    await trio.sleep(WAKE_PAUSE_S)
+    connected.dial_now = connected.reach
+    changed = trio.current_time()
+    connected.reconnector.network_changed()
+    await trio.sleep(0.01)
+    assert connected.asked[-1] == changed
+    assert connected.pair.client.attached
+
+
+async def test_hands_that_are_shaken_in_vain_since_before_a_change_make_room(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.say(b""))
+    await trio.sleep(PAUSE_AT_KEYBOARD_S * (MAX_SHAKING + 1))
+    assert len(connected.asked) == MAX_SHAKING
+    connected.dial_now = connected.reach
+    connected.reconnector.network_changed()
+    await trio.sleep(0.01)
+    assert connected.pair.client.attached
+
+
+async def test_a_line_that_answers_ends_the_attempts_beside_it(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.dial_now = connected.swallow
+    connected.cables[-1].stall()
+    connected.reconnector.suspect()
+    await trio.sleep(0.05)
+    asked = len(connected.asked)
+    connected.cables[-1].stall(False)
+    connected.pair.client.send_keepalive()
+    await trio.sleep(60)
+    assert len(connected.asked) == asked
+    assert connected.pair.client.lines == [connected.cables[-1].client]
+
+
+async def test_a_way_that_was_not_there_a_moment_ago_is_tried_as_soon_as_it_is(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.refuse)
+    await trio.sleep(5)
+    connected.reconnector.network_changed()
+    await trio.sleep(WAKE_PAUSE_S / 10)
+    connected.dial_now = connected.reach
+    changed = trio.current_time()
+    connected.reconnector.network_changed()
+    await trio.sleep(WAKE_PAUSE_S / 10)
+    assert connected.asked[-1] == changed
+    assert connected.pair.client.attached
+
+
+async def test_a_wake_that_finds_no_room_is_not_forgotten(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    connected.lose(connected.swallow)
+    while len(connected.asked) < MAX_DIALLING:
+        connected.reconnector.wake()
+        await trio.sleep(WAKE_PAUSE_S)
+    connected.dial_now = connected.reach
+    connected.reconnector.network_changed()
+    await trio.sleep_until(connected.asked[0] + PAUSE_AT_KEYBOARD_S - 0.01)
+    assert len(connected.asked) == MAX_DIALLING
+    await trio.sleep(1.1 * WAKE_PAUSE_S)
+    assert connected.pair.client.attached

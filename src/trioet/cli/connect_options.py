@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 2022
 """Where trioet and ET servers listen, unless they say otherwise."""
 
-DEFAULT_KEEPALIVE_S: Final = 5.0
-KEEPALIVE_RANGE_S: Final = (1.0, 5.0)
-"""A real etserver gives a client up that is silent for longer."""
+KEEPALIVE_RANGE_S: Final = (1.0, 180.0)
+"""As long as trioet itself is silent. Against a real etserver, which gives a client up that is
+silent for long, more than 5 s are taken for 5."""
 
 MACSERVER_TERMINAL: Final = "/usr/local/bin/etterminal"
 
@@ -57,7 +57,8 @@ class ConnectOptions(NamedTuple):
     None means that it was not said: ``user`` comes from ssh's configuration then,
     ``port`` from the invitation, ``escape`` from EscapeChar, ``forward_agent`` from
     ForwardAgent, ``agent_socket`` from IdentityAgent, and ``ssh_backend`` from whether there
-    is an ssh program. ``gateway_ports`` holds in ``forwards`` already.
+    is an ssh program; ``keepalive_s`` is left to what is learnt. ``gateway_ports`` holds in
+    ``forwards`` already.
     """
 
     host: str
@@ -67,7 +68,7 @@ class ConnectOptions(NamedTuple):
     stays: bool = False
     """With a command: leave the shell open after it (``--noexit``)."""
 
-    keepalive_s: float = DEFAULT_KEEPALIVE_S
+    keepalive_s: float | None = None
     kill_other_sessions: bool = False
     has_terminal: bool = True
     terminal_path: str | None = None
@@ -179,7 +180,7 @@ def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
         action=_Once,
         metavar="S",
         type=_keepalive,
-        help="seconds between signs of life, 1 to 5 (default: 5)",
+        help="seconds between signs of life, 1 to 180 (default: 5, and fewer when idle)",
     )
     group.add_argument(
         "--escape",
@@ -338,7 +339,7 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         port=agreed(host.port, given.port, "port", "-p"),
         command=command,
         stays=given.noexit,
-        keepalive_s=DEFAULT_KEEPALIVE_S if given.keepalive is None else given.keepalive,
+        keepalive_s=given.keepalive,
         kill_other_sessions=given.kill_other_sessions,
         has_terminal=not given.no_terminal,
         terminal_path=MACSERVER_TERMINAL if given.macserver else given.terminal_path,

@@ -19,6 +19,7 @@ from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.screen import Screen
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
+from trioet.client.ways import Ways
 from trioet.errors import (
     LocalError,
     PacketError,
@@ -32,6 +33,7 @@ from trioet.link.line import Line
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
+from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.forwards import Forwards
 from trioet.wire.channels import ChannelCredit
@@ -61,7 +63,10 @@ from trioet.wire.messages import (
 )
 from trioet.wire.packet import Packet, PacketType
 
-FEATURES: Final = ("acks", "over", "exec", "channels")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
+
+KEEPALIVE_S: Final = 5.0
+"""Between signs of life while somebody works; a real etserver gives up who is silent longer."""
 
 INPUT_CHUNK: Final = 16 * 1024
 """Bytes typed in one packet at most, as ET sends them (specification 1.5)."""
@@ -95,7 +100,8 @@ class Wish:
     host: str
     dial: Callable[[], Awaitable[Line]]
     environment: Mapping[bytes, bytes]
-    keepalive_s: float = 5.0
+    keepalive_s: float | None = None
+    """Seconds between signs of life; None: as few as the way needs, where the server agrees."""
     exec: Exec = field(default_factory=Exec)
     typed: bytes = b""
     escape: bytes | None = b"~"
@@ -114,7 +120,8 @@ class Client:
         self._write_error = errors
         self.link = ResumableLink(wish.passkey, Role.CLIENT, self)
         self.reconnector = Reconnector(self.link, wish.client_id, wish.dial)
-        self._liveness = Liveness(self.link, wish.keepalive_s, self._suspect)
+        self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
+        self._ways = Ways()
         self.link.on_change = self._line_changed
         self._screen = Screen(console, self._grant)
         self._debt = Debt()
@@ -140,6 +147,7 @@ class Client:
     # Receiver
 
     def packet_arrived(self, packet: Packet) -> None:
+        self._liveness.used()
         if self._accepted is None:
             self._welcome(packet)
             return
@@ -196,6 +204,8 @@ class Client:
             self.link.agree_acks()
         if "over" in self._accepted:
             self.reconnector.denied_s = DENIED_S
+        if "quiet" in self._accepted:
+            self._liveness.rhythm = _rhythm(self._wish.keepalive_s, quiet=True)
         assert self._nursery is not None, "run() comes first"
         if self._agreed_channels:
             self._typing.agree()
@@ -255,7 +265,7 @@ class Client:
         if self._wish.typed and not self._runs_command():
             self._type(self._wish.typed)
         nursery.start_soon(watch_network, self._network_changed)
-        nursery.start_soon(watch_resume, self._network_changed)
+        nursery.start_soon(watch_resume, self._resumed)
         if not self._wish.has_terminal:
             self._console.notice(
                 f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
@@ -263,7 +273,9 @@ class Client:
             return
         nursery.start_soon(self._read_keys)
         if self._wish.exec.pty:
-            nursery.start_soon(watch_window_size, self._console, self._window_changed)
+            nursery.start_soon(
+                watch_window_size, self._console, self._window_changed, self._resumed
+            )
             nursery.start_soon(self._watch_silence)
 
     def _runs_command(self) -> bool:
@@ -354,7 +366,7 @@ class Client:
             case EscapeCommand.SUSPEND:
                 self._console.suspend()
                 self._window_changed(self._console.window_size())
-                self._network_changed()
+                self._resumed()
 
     async def _follow_command_line(self, line: bytes) -> None:
         """Read a line for ~C, and do what it says; what the program prints waits so long.
@@ -401,6 +413,7 @@ class Client:
     def _line_changed(self) -> None:
         self._liveness.line_changed()
         self.reconnector.line_changed()
+        self._ways.follow(self.link.lines)
         if not self.link.attached:
             self._trouble()
 
@@ -409,8 +422,13 @@ class Client:
         self.reconnector.suspect()
 
     def _network_changed(self) -> None:
-        self._liveness.probe()
-        self.reconnector.wake()
+        self._liveness.probe(moved=self._ways.moved())
+        self.reconnector.network_changed()
+
+    def _resumed(self) -> None:
+        """Machine or process slept: what lies between may have forgotten us meanwhile."""
+        self._liveness.probe(moved=True)
+        self.reconnector.network_changed()
 
     # What the user sees while there is no answer
 
@@ -448,6 +466,14 @@ class Client:
             rows, columns = self._size[:2]
             for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
                 self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(size))
+
+
+def _rhythm(keepalive_s: float | None, *, quiet: bool) -> Rhythm:
+    """How often to ask: as the user says, within what the server can bear."""
+    if keepalive_s is None:
+        return Rhythm(KEEPALIVE_S, LONGEST_S if quiet else KEEPALIVE_S)
+    fixed = keepalive_s if quiet else min(keepalive_s, KEEPALIVE_S)
+    return Rhythm(fixed, fixed)
 
 
 def _take_line(parts: deque[bytes | EscapeCommand]) -> bytes:

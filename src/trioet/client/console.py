@@ -272,11 +272,14 @@ def open_console(
         yield console
 
 
-async def watch_window_size(console: Console, on_change: Callable[[Size], None]) -> None:
+async def watch_window_size(
+    console: Console, on_change: Callable[[Size], None], on_continue: Callable[[], None]
+) -> None:
     """Call ``on_change`` with the size whenever the window may have changed, until cancelled.
 
     That is at once, so that no change falls between, on SIGWINCH, and when we are continued
-    after a stop: only the program in the foreground is told of changes.
+    after a stop: only the program in the foreground is told of changes. Then ``on_continue``
+    is called as well.
     """
     with trio.open_signal_receiver(signal.SIGWINCH, signal.SIGCONT) as signals:
         on_change(console.window_size())
@@ -284,6 +287,8 @@ async def watch_window_size(console: Console, on_change: Callable[[Size], None])
             if number == signal.SIGCONT:
                 console.continued()
             on_change(console.window_size())
+            if number == signal.SIGCONT:
+                on_continue()
 
 
 def _why_not_written(error: OSError) -> str:

@@ -22,10 +22,13 @@ _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 
 _DELETED: Final = frozenset({17, 21, 25})  # RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE
 
-_MESSAGE: Final = Struct("=IHHII")  # length, type, flags, sequence, sender
+_NEW_ROUTE: Final = 24
+_REPLACES: Final = 0x100  # NLM_F_REPLACE
+
+MESSAGE: Final = Struct("=IHHII")  # length, type, flags, sequence, sender
 _LINK: Final = Struct("=BxHiII")  # family, type, index, flags, changed flags
 _ADDRESS: Final = Struct("=BBBBI")  # family, prefix, flags, scope, index
-_ROUTE: Final = Struct("=BBBBBBBBI")  # family, …, table, protocol, scope, type, flags
+ROUTE: Final = Struct("=BBBBBBBBI")  # family, …, table, protocol, scope, type, flags
 _ATTRIBUTE: Final = Struct("=HH")  # length, type
 
 _USABLE: Final = 0x1 | 0x40 | 0x10000  # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
@@ -39,9 +42,11 @@ MAX_KNOWN: Final = 4096
 """Links, addresses and routes that are remembered; a router may have a million routes."""
 
 BURST_S: Final = 0.02
-"""A change comes as a burst of messages; this long without another, and it has ended."""
+"""A change comes as a burst of messages. The first wakes, for it may be all that is needed;
+so do those that follow, when this time has passed, then twice this time, and so on."""
 
-MAX_BURST_S: Final = 0.2
+MAX_BURST_S: Final = 1.0
+"""The longest pause between two wakes, however long a burst goes on."""
 
 _TFD_TIMER_ABSTIME: Final = 1
 _TFD_TIMER_CANCEL_ON_SET: Final = 2
@@ -64,13 +69,15 @@ class NetworkChanges:
         """Take what one receive from a route socket gave; True if something changed."""
         changed = False
         at = 0
-        while at + _MESSAGE.size <= len(datagram):
-            length, kind, *_ = _MESSAGE.unpack_from(datagram, at)
-            if length < _MESSAGE.size:
+        while at + MESSAGE.size <= len(datagram):
+            length, kind, how, *_ = MESSAGE.unpack_from(datagram, at)
+            if length < MESSAGE.size:
                 break
-            news = _understood(kind, datagram[at + _MESSAGE.size : at + length])
+            news = _understood(kind, datagram[at + MESSAGE.size : at + length])
             if news is not None:
                 changed |= self._learn(*news, deleted=kind in _DELETED)
+                # What took another's place is news each time: the other's end is not told.
+                changed |= kind == _NEW_ROUTE and bool(how & _REPLACES)
             at += (length + 3) & ~3
         return changed
 
@@ -95,20 +102,20 @@ def _understood(kind: int, body: bytes) -> tuple[Hashable, Hashable] | None:
             return (index, flags & _USABLE) if family == socket.AF_UNSPEC else None
         case 20 | 21 if len(body) >= _ADDRESS.size:
             family, prefix, flags, scope, index = _ADDRESS.unpack_from(body)
-            attributes = dict(_attributes(body[_ADDRESS.size :]))
-            attributes.pop(_ADDRESS_LIFETIME, None)
-            address = tuple(attributes.get(each) for each in _ADDRESS_ITSELF)
-            return (family, prefix, index, address), (flags, scope, *sorted(attributes.items()))
-        case 24 | 25 if len(body) >= _ROUTE.size:
-            *head, flags = _ROUTE.unpack_from(body)
-            attributes = dict(_attributes(body[_ROUTE.size :]))
-            attributes.pop(_ROUTE_LIFETIME, None)
+            told = dict(attributes(body[_ADDRESS.size :]))
+            told.pop(_ADDRESS_LIFETIME, None)
+            address = tuple(told.get(each) for each in _ADDRESS_ITSELF)
+            return (family, prefix, index, address), (flags, scope, *sorted(told.items()))
+        case 24 | 25 if len(body) >= ROUTE.size:
+            *head, flags = ROUTE.unpack_from(body)
+            told = dict(attributes(body[ROUTE.size :]))
+            told.pop(_ROUTE_LIFETIME, None)
             is_news = head[_TABLE] != _LOCAL_TABLE and not flags & _CLONED
-            return ((*head, *sorted(attributes.items())), None) if is_news else None
+            return ((*head, *sorted(told.items())), None) if is_news else None
     return None
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -138,19 +145,19 @@ async def watch_network(wake: Callable[[], None]) -> None:
 
 
 async def follow_changes(source: socket.socket, wake: Callable[[], None]) -> None:
-    """Call ``wake`` once for each burst of changes told at ``source``, until cancelled."""
+    """Call ``wake`` for changes told at ``source``, ever more rarely while they go on.
+
+    Runs until cancelled.
+    """
     source.setblocking(False)
     changes = NetworkChanges()
     while True:
         await trio.lowlevel.wait_readable(source)
-        if not _drain(source, changes):
-            continue
-        with trio.move_on_after(MAX_BURST_S):
-            goes_on = True
-            while goes_on:
-                await trio.sleep(BURST_S)
-                goes_on = _drain(source, changes)
-        wake()
+        pause = BURST_S
+        while _drain(source, changes):
+            wake()
+            await trio.sleep(pause)
+            pause = min(2 * pause, MAX_BURST_S)
 
 
 def _drain(source: socket.socket, changes: NetworkChanges) -> bool:

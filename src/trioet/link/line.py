@@ -29,6 +29,12 @@ handed to the kernel can no longer be overtaken by a keystroke."""
 USER_TIMEOUT_MS: Final = 20_000
 """Give a connection up when the far kernel has acknowledged nothing for this long."""
 
+KERNEL_ASKS_AFTER_S: Final = 240
+"""Silence after which our kernel asks the far one whether it is there: longer than any that
+a living client keeps (rhythm.LONGEST_S), so that this is for clients that are gone. An answer
+that does not come within USER_TIMEOUT_MS ends the connection (tcp(7))."""
+
+KERNEL_ASKS_EVERY_S: Final = 30
 
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 
@@ -105,6 +111,16 @@ class SocketLine:
     @property
     def peer_name(self) -> str:
         return self._peer_name
+
+    @property
+    def peer_address(self) -> str:
+        """The IP address at the other end; empty if it has none, or is gone."""
+        try:
+            name = self._sock.getpeername()
+        except OSError:
+            return ""
+        is_ip = self._sock.family in (socket.AF_INET, socket.AF_INET6)
+        return str(name[0]) if is_ip else ""
 
     def try_send(self, data: bytes | memoryview) -> int:
         try:
@@ -187,6 +203,9 @@ def _tune(sock: socket.socket) -> None:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KERNEL_ASKS_AFTER_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KERNEL_ASKS_EVERY_S)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _peer_name(sock: socket.socket) -> str:

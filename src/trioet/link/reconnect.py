@@ -36,7 +36,8 @@ DIAL_DEADLINE_S: Final = 10.0
 MAX_DIALLING: Final = 4
 DIAL_PATIENCE_S: Final = 3.0
 """A dialling attempt may be replaced by a fresh one after this long: the kernel repeats
-a lost SYN after 1, 3 and 7 s, a new attempt sends one now."""
+a lost SYN after 1, 3 and 7 s, a new attempt sends one now. What was begun before the network
+changed may hang for good, and has PAUSE_AT_KEYBOARD_S."""
 
 MAX_SHAKING: Final = 2
 """Connected attempts at once; a server takes two lines on trial (ResumableLink)."""
@@ -105,8 +106,9 @@ class Reconnector:
         self._suspect: Line | None = None
         self._suspected_at = 0.0
         self._woken = False
+        self._network_changed_at = -math.inf
         self._typed_at = trio.current_time()
-        self._last_try = 0.0
+        self._last_try = -math.inf
         self._next_try = 0.0
         self._refusals = 0
         self._refused_first = self._refused_last = -math.inf
@@ -126,6 +128,7 @@ class Reconnector:
             self._suspected_at = trio.current_time()
             self.reason = NO_REPLY
             self._begin()
+            self._next_try = max(self._next_try, self._last_try + WAKE_PAUSE_S)
 
     def wake(self) -> None:
         """Something makes success likely now: do not wait for the end of the pause."""
@@ -133,6 +136,17 @@ class Reconnector:
         self._woken = True
         self._next_try = min(self._next_try, self._last_try + WAKE_PAUSE_S)
         self._changed.unpark_all()
+
+    def network_changed(self) -> None:
+        """Attempts under way may lead nowhere; new ones may succeed.
+
+        If there are none, because there was no way a moment ago, the next is made now: callers
+        bound how often that is.
+        """
+        self._network_changed_at = trio.current_time()
+        self.wake()
+        if not self._pending():
+            self._next_try = self._network_changed_at
 
     def typed(self) -> None:
         """The user pressed a key."""
@@ -198,25 +212,36 @@ class Reconnector:
         if pending and now - pending[-1].begun < PAUSE_AT_KEYBOARD_S and not self._woken:
             # Give the last one a moment before another is started beside it.
             pause = max(pause, pending[-1].begun + PAUSE_AT_KEYBOARD_S - now)
-        elif self._has_slot(pending, now):
+        elif self._has_slot(pending):
             self.tries += 1
             self._last_try = now
             attempt = Attempt()
             self._attempts.append(attempt)
             nursery.start_soon(self._run_attempt, attempt)
+        elif self._woken:
+            self._next_try = now + WAKE_PAUSE_S  # one that is under way may make room soon
+            return
         self._woken = False
         self._next_try = now + pause * self._jitter.uniform(0.75, 1.25)
 
-    def _has_slot(self, pending: list[Attempt], now: float) -> bool:
+    def _has_slot(self, pending: list[Attempt]) -> bool:
         dialling = [attempt for attempt in pending if attempt.line is None]
-        if len(pending) - len(dialling) >= MAX_SHAKING:
-            return False
-        if len(dialling) < MAX_DIALLING:
+        shaking = [attempt for attempt in pending if attempt.line is not None]
+        # One that shakes hands may wait for a router that waits for a keeper.
+        return self._has_room(shaking, MAX_SHAKING, math.inf) and self._has_room(
+            dialling, MAX_DIALLING, DIAL_PATIENCE_S
+        )
+
+    def _has_room(self, attempts: list[Attempt], most: int, patience_s: float) -> bool:
+        """True if there may be one more, if need be in place of the oldest."""
+        if len(attempts) < most:
             return True
-        if now - dialling[0].begun < DIAL_PATIENCE_S:
+        if attempts[0].begun < self._network_changed_at:
+            patience_s = PAUSE_AT_KEYBOARD_S
+        if trio.current_time() - attempts[0].begun < patience_s:
             return False
-        dialling[0].error = timed_out()
-        dialling[0].scope.cancel()
+        attempts[0].error = timed_out()
+        attempts[0].scope.cancel()
         return True
 
     async def _run_attempt(self, attempt: Attempt) -> None:

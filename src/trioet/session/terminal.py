@@ -53,7 +53,7 @@ from trioet.wire.packet import Packet, PacketType
 
 log = logging.getLogger(__name__)
 
-FEATURES: Final = ("acks", "over", "exec", "channels")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
 """What this side offers beyond ET's protocol."""
 
 ET_VERSION: Final = b"7.0.0"
