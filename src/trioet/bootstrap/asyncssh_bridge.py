@@ -100,6 +100,8 @@ def _jump_target(text: str, target: SshTarget) -> SshTarget:
         jump = parse_host(text.removeprefix("ssh://"))
     except UsageError as error:
         raise StepFailed("ssh", f"ProxyJump of {target.host}: {error}") from error
+    if jump.more_ports:
+        raise StepFailed("ssh", f"ProxyJump of {target.host}: sshd has one port")
     port = () if jump.port is None else (f"Port={jump.port}",)
     return SshTarget(jump.host, jump.user, config_file=target.config_file, options=port)
 

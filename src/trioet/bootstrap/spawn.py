@@ -26,6 +26,14 @@ OVERRIDES: Final = (
 """What must hold for this ssh; ssh takes the first value it sees, so they come first."""
 
 
+QUIETLY: Final = (
+    *("-o", "BatchMode=yes"),
+    *("-o", "PermitLocalCommand=no"),  # what it prints would go to the server
+    *("-o", "LogLevel=INFO"),  # tells why a channel was not opened
+)
+"""What must hold for an ssh that nobody sees."""
+
+
 class SshTarget(NamedTuple):
     """Whom ssh is to call, and how, in the words of its command line."""
 
@@ -60,6 +68,21 @@ def ssh_argv(target: SshTarget, command: str) -> list[str]:
     """The command line that runs ``command`` on the target."""
     verbose = ["-v"] * target.verbose
     return ["ssh", *OVERRIDES, *verbose, *_choices(target), "--", target.host, command]
+
+
+def ssh_channel_argv(
+    target: SshTarget, *, port: int | None = None, command: str = "", shared: bool = True
+) -> list[str]:
+    """The command line whose stdin and stdout lead to ``port`` of the target's own host, or to
+    ``command`` there. It asks nothing.
+
+    ``shared``: over the connection of a ControlMaster, if there is one. It never becomes one
+    itself: it is ended whenever another way works, and others would end with it.
+    """
+    sharing = ["-o", "ControlMaster=no"] if shared else ["-S", "none"]
+    end = [target.host, command] if port is None else [target.host]
+    channel = [] if port is None else ["-W", f"localhost:{port}"]
+    return ["ssh", *OVERRIDES, *QUIETLY, *sharing, *channel, *_choices(target), "--", *end]
 
 
 def ssh_config_argv(target: SshTarget) -> list[str]:

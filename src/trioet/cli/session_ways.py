@@ -1,0 +1,64 @@
+"""The ways that a session of `trioet connect` may take, from what the user and the far side say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.ssh_config import SshConfig
+from trioet.bootstrap.ssh_way import SshWay
+from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions
+from trioet.cli.way_options import Via
+from trioet.link.dial import dial
+from trioet.link.reconnect import Reconnector
+from trioet.link.resumable import ResumableLink
+from trioet.link.steering import Steering
+from trioet.link.ways import Way, Ways
+from trioet.wire.handshake import connect_request_frame
+from trioet.wire.messages import ConnectRequest
+
+
+class SessionWays:
+    """Every port directly, then ssh: as far as ``--via`` allows."""
+
+    def __init__(self, options: ConnectOptions, config: SshConfig, invitation: Invitation) -> None:
+        theirs = invitation.port or options.port or DEFAULT_PORT
+        given = () if options.port is None else (options.port, *options.more_ports)
+        ports = given or (theirs,)
+        self.ports = f"port{'s' * (len(ports) > 1)} {', '.join(map(str, ports))}"
+        self.where = f"{config.hostname} {self.ports}"
+        """Where the session goes, for messages."""
+        self._host = options.host
+        self._ssh: SshWay | None = None
+        ways: list[Way] = []
+        if options.via is not Via.SSH:
+            for port in ports:
+                dial_port = partial(dial, config.hostname, port, config.address_family)
+                ways.append(Way(f"port {port}", dial_port))
+        if options.via is not Via.DIRECT:
+            greeting = connect_request_frame(ConnectRequest(invitation.client_id.encode()))
+            ssh = SshWay(options.ssh_target, theirs, greeting, options.terminal_path)
+            ways.append(Way("ssh", ssh.dial, fallback=True, wake=ssh.wake))
+            self._ssh = ssh
+        self._ways = Ways(ways)
+        self.dial = self._ways.dial
+
+    async def run(
+        self, link: ResumableLink, reconnector: Reconnector, notice: Callable[[str], None]
+    ) -> None:
+        """Serve those who dial, and keep the session on the best way, until cancelled."""
+
+        def tell_detour() -> None:
+            notice(
+                f"trioet: {self.where} cannot be reached from here: the session goes through ssh "
+                f"(`trioet doctor {self._host}` looks why)"
+            )
+
+        steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)
+        async with trio.open_nursery() as nursery:
+            if self._ssh is not None:
+                nursery.start_soon(self._ssh.run)
+            nursery.start_soon(steering.run)
