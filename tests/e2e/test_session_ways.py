@@ -1,0 +1,119 @@
+"""One port, or none: the same session over whatever gets through, with a real sshd."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from farside import FarSide
+from ports import free_ports
+from ptys import Person, at_terminal
+from trioet.demo.cutter import Cutter
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+DETOUR = b"cannot be reached from here: the session goes through ssh"
+
+
+def forbid_forwarding(far_side: FarSide) -> None:
+    """Have sshd say no to every channel but those of commands."""
+    key = far_side.sshd.user_key_path.with_suffix(".pub").read_text()
+    (far_side.sshd.directory / "authorized_keys").write_text(f"no-port-forwarding {key}")
+
+
+def test_a_port_that_rejects_is_gone_around_by_ssh(far_side: FarSide, free_tcp_port: int) -> None:
+    far_side.start_router()
+    done = far_side.run("-p", str(free_tcp_port), "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert done.stderr.count(b"\n") == 1
+    assert DETOUR in done.stderr
+    assert b"`trioet doctor farside`" in done.stderr
+
+
+def test_a_port_that_swallows_is_gone_around_by_ssh(far_side: FarSide) -> None:
+    far_side.start_router()
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as listener:
+        port = listener.getsockname()[1]
+        done = far_side.run("-p", str(port), "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert DETOUR in done.stderr
+
+
+def test_through_ssh_no_router_is_needed_either(far_side: FarSide) -> None:
+    done = far_side.run("--via", "ssh", "--", "cat; exit 3", stdin=bytes(range(256)) * 4000)
+    assert (done.returncode, done.stdout, done.stderr) == (3, bytes(range(256)) * 4000, b"")
+
+
+def test_where_sshd_forbids_to_forward_a_program_does_it(far_side: FarSide) -> None:
+    forbid_forwarding(far_side)
+    done = far_side.run("--via", "ssh", "--", "cat; exit 3", stdin=bytes(range(256)) * 4000)
+    assert (done.returncode, done.stdout, done.stderr) == (3, bytes(range(256)) * 4000, b"")
+
+
+def children(person: Person) -> list[int]:
+    """The ssh processes through which a session's bytes go."""
+    listed = Path(f"/proc/{person.process.pid}/task/{person.process.pid}/children").read_text()
+    found = []
+    for pid in map(int, listed.split()):
+        with suppress(OSError):
+            if b"BatchMode=yes" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+@pytest.mark.parametrize("forwarding", [True, False])
+async def test_ssh_is_killed_and_the_session_goes_on(far_side: FarSide, forwarding: bool) -> None:
+    if not forwarding:
+        forbid_forwarding(far_side)
+    async with at_terminal(far_side.connect("--via", "ssh"), far_side.environment) as person:
+        assert await person.run(b"mine=7; stty size") == b"24 80\r\n"
+        (before,) = children(person)
+        os.kill(before, signal.SIGKILL)
+        assert await person.run(b"echo $mine") == b"7\r\n"
+        await until(lambda: len(children(person)) == 1)
+        assert children(person) != [before]
+        await person.type(b"exit 5\n")
+        assert await person.end() == 5
+    assert not Path(f"/proc/{before}").exists()
+
+
+async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
+    far_side: FarSide,
+) -> None:
+    """Numbers flow, the port closes, they flow through ssh; the port opens, and ssh is gone."""
+    port = far_side.start_router()
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(port)
+        near = await nursery.start(cutter.serve)
+        command = far_side.connect("-p", str(near))
+        async with at_terminal(command, far_side.environment) as person:
+            await person.run(b"stty -echo")
+            await person.type(b'i=0; until read -t 0.01; do echo "<$((i++))>"; done\n')
+            shown = await person.until(b"<500>")
+            cutter.refuse = True
+            cutter.cut()
+            shown += b"<500>" + await person.until(DETOUR)
+            assert len(children(person)) == 1
+            relayed = cutter.bytes_relayed
+            cutter.refuse = False
+            with trio.fail_after(60):
+                while children(person):
+                    shown += person.seen
+                    person.seen = b""
+                    await person.read_some()
+            await person.type(b"\necho DO''NE\n")
+            shown += await person.until(b"DONE")
+            assert cutter.bytes_relayed > relayed
+            numbers = [int(number) for number in re.findall(rb"<([0-9]+)>", shown)]
+            assert numbers == list(range(len(numbers)))
+            await person.type(b"exit\n")
+            assert await person.end() == 0
+        nursery.cancel_scope.cancel()
