@@ -114,7 +114,9 @@ def _ports(text: str, listed: str, start: int) -> tuple[int, ...]:
         if not digits:
             before = f" after `{text[start - 1]}`" if start else ""
             raise _Misplaced(start, f"a port is missing{before}")
-        if not (digits.isascii() and digits.isdigit() and 0 < int(digits[:6]) < 65536):
+        if not (
+            digits.isascii() and digits.isdigit() and len(digits) < 6 and 0 < int(digits) < 65536
+        ):
             shown = digits if digits.isprintable() else ascii(digits)
             raise _Misplaced(start, f"`{shown}` is no port; ports go from 1 to 65535")
         port = int(digits)

@@ -132,7 +132,7 @@ def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
     Raises:
       StepFailed: there is no ssh program.
     """
-    nothing = _above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    nothing = above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     return _spawn(argv, host, nothing, stderr=nothing)
 
 
@@ -154,10 +154,10 @@ def _spawn(argv: Sequence[str], host: str, stdin: int, *, stderr: int) -> Runnin
 def _pipe() -> tuple[int, int]:
     """A pipe: its reading and its writing end."""
     reading, writing = os.pipe()
-    return _above_streams(reading), _above_streams(writing)
+    return above_streams(reading), above_streams(writing)
 
 
-def _above_streams(descriptor: int) -> int:
+def above_streams(descriptor: int) -> int:
     """The same under a number that is none of the standard streams', one of which may be
     closed here."""
     if descriptor > 2:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -20,7 +21,7 @@ from trioet.bootstrap.child import Child
 from trioet.bootstrap.openssh import wait_ended
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.remote_command import EXIT_MISSING, STDIO_READY, stdio_command
-from trioet.bootstrap.spawn import SshTarget, ssh_channel_argv
+from trioet.bootstrap.spawn import SshTarget, above_streams, ssh_channel_argv
 from trioet.errors import TrioetError
 from trioet.link.greeted import GreetedLine
 from trioet.link.line import NOTSENT_LOWAT, RECEIVE_SIZE
@@ -82,33 +83,37 @@ class SshWay:
             await self._slow.run()
 
     async def _dial(self) -> GreetedLine:
-        channels: list[GreetedLine] = []
+        opened: list[GreetedLine] = []
         errors: list[SshFailed] = []
-        async with trio.open_nursery() as nursery:
+        failed = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
 
-            async def attempt(shared: bool, failed: trio.Event) -> None:
-                try:
-                    line = await self._open(shared)
-                except SshFailed as error:
-                    errors.append(error)
-                    failed.set()
-                    return
-                channels.append(line)
-                nursery.cancel_scope.cancel()
+                async def attempt(*, shared: bool) -> None:
+                    try:
+                        opened.append(await self._open(shared=shared))
+                    except SshFailed as error:
+                        errors.append(error)
+                        failed.set()
+                    else:
+                        nursery.cancel_scope.cancel()
 
-            first, second = trio.Event(), trio.Event()
-            nursery.start_soon(attempt, True, first)
-            with trio.move_on_after(ALONE_AFTER_S) as patience:
-                await first.wait()
-            if patience.cancelled_caught:
-                nursery.start_soon(attempt, False, second)
-        if not channels:
+                nursery.start_soon(partial(attempt, shared=True))
+                with trio.move_on_after(ALONE_AFTER_S) as patience:
+                    await failed.wait()
+                if patience.cancelled_caught:
+                    nursery.start_soon(partial(attempt, shared=False))
+        except BaseException:
+            for line in opened:
+                line.close()
+            raise
+        for line in opened[1:]:
+            line.close()
+        if not opened:
             raise errors[0]
-        for late in channels[1:]:
-            late.close()
-        return channels[0]
+        return opened[0]
 
-    async def _open(self, shared: bool) -> GreetedLine:
+    async def _open(self, *, shared: bool) -> GreetedLine:
         if not self._forbidden:
             argv = ssh_channel_argv(self._target, port=self._port, shared=shared)
             try:
@@ -145,11 +150,12 @@ class _Channel:
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.socket, its = socket.socketpair()
+        its = socket.socket(fileno=above_streams(its.detach()))
         # No larger than what else a line hands over and cannot take back; Linux doubles it.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * NOTSENT_LOWAT)
         self.socket.setblocking(False)
         # A file, because whoever keeps it open when ssh has ended keeps nobody waiting.
-        self._complaints = os.memfd_create("ssh-stderr")
+        self._complaints = above_streams(os.memfd_create("ssh-stderr"))
         try:
             with its:
                 self._process = Child(argv, (its.fileno(), its.fileno(), self._complaints))

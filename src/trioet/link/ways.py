@@ -120,14 +120,19 @@ class Ways:
 
     async def _race(self, ways: Sequence[Way]) -> Line:
         race = _Race()
-        with trio.move_on_after(RACE_DEADLINE_S):
-            async with trio.open_nursery() as nursery:
-                for way in ways:
-                    if way in self._doubted:
-                        await race.all_failed()
-                    failed = race.enter(way, nursery)
-                    with trio.move_on_after(HEAD_START_S):
-                        await failed.wait()
+        try:
+            with trio.move_on_after(RACE_DEADLINE_S):
+                async with trio.open_nursery() as nursery:
+                    for way in ways:
+                        if way in self._doubted:
+                            await race.all_failed()
+                        failed = race.enter(way, nursery)
+                        with trio.move_on_after(HEAD_START_S):
+                            await failed.wait()
+        except BaseException:
+            if race.winner is not None:
+                race.winner[1].close()
+            raise
         if race.winner is None:
             raise NoWay(race.failures())
         way, line = race.winner
