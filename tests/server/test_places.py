@@ -55,6 +55,16 @@ def test_a_socket_that_somebody_serves_is_left_alone(runtime_dir: Path) -> None:
         bind_local(path, 0o666)
 
 
+def test_a_keeper_looks_for_further_routers_too(runtime_dir: Path) -> None:
+    for name in ("router-b.sock", "router-a.sock", "router.log", "keeper.sock"):
+        (runtime_dir / name).touch()
+    names = [os.path.basename(path) for path in router_sockets_to_try()]
+    assert names == ["router.sock", "router-a.sock", "router-b.sock"]
+    for number in range(2 * MAX_FURTHER):
+        (runtime_dir / f"router-{number}.sock").touch()
+    assert len(router_sockets_to_try()) == 1 + MAX_FURTHER
+
+
 def test_a_socket_that_nobody_serves_is_replaced(runtime_dir: Path) -> None:
     path = str(runtime_dir / "router.sock")
     bind_local(path, 0o666).close()

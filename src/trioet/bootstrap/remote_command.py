@@ -21,6 +21,9 @@ IN_HOME: Final = ("~/", "$HOME/", "${HOME}/")
 STDIO_READY: Final = b"TRIOET-STDIO\n"
 """What `trioet stdio` says first, behind whatever start-up files print."""
 
+NOBODY: Final = "nothing answers at port"
+"""How `trioet stdio` complains that nobody listens."""
+
 UNQUOTABLE: Final = frozenset("'!\\\"$`")
 """What has a meaning inside double quotes inside single quotes, to one shell or another."""
 

@@ -20,7 +20,7 @@ import trio
 from trioet.bootstrap.child import Child
 from trioet.bootstrap.openssh import wait_ended
 from trioet.bootstrap.plain import plain
-from trioet.bootstrap.remote_command import EXIT_MISSING, STDIO_READY, stdio_command
+from trioet.bootstrap.remote_command import EXIT_MISSING, NOBODY, STDIO_READY, stdio_command
 from trioet.bootstrap.spawn import SshTarget, above_streams, ssh_channel_argv
 from trioet.errors import TrioetError
 from trioet.link.greeted import GreetedLine
@@ -60,11 +60,16 @@ class SshWay:
     """Dials through ssh. :meth:`run` must be running: it owns the children."""
 
     def __init__(
-        self, target: SshTarget, port: int, greeting: bytes, terminal_path: str | None = None
+        self,
+        target: SshTarget,
+        ports: Sequence[int],
+        greeting: bytes,
+        terminal_path: str | None = None,
     ) -> None:
-        """``port`` is the server's, on its own machine; ``greeting`` the link's first words."""
+        """``ports`` are the server's, on its own machine; the first that somebody listens at is
+        taken. ``greeting`` is the link's first words."""
         self._target = target
-        self._port = port
+        self._ports = ports
         self._greeting = greeting
         self._terminal_path = terminal_path
         self._forbidden = False
@@ -74,7 +79,7 @@ class SshWay:
         self.wake = self._slow.wake
 
     def __repr__(self) -> str:
-        return f"<SshWay {self._target.host} port={self._port} stdio={self._forbidden}>"
+        return f"<SshWay {self._target.host} ports={self._ports} stdio={self._forbidden}>"
 
     async def run(self) -> None:
         """Dial when asked, until cancelled; then every child has ended."""
@@ -114,13 +119,23 @@ class SshWay:
         return opened[0]
 
     async def _open(self, *, shared: bool) -> GreetedLine:
+        failure: SshFailed | None = None
+        for port in self._ports:
+            try:
+                return await self._open_port(port, shared=shared)
+            except _NobodyThere as error:
+                failure = failure or error
+        assert failure is not None, "there is a port"
+        raise failure
+
+    async def _open_port(self, port: int, *, shared: bool) -> GreetedLine:
         if not self._forbidden:
-            argv = ssh_channel_argv(self._target, port=self._port, shared=shared)
+            argv = ssh_channel_argv(self._target, port=port, shared=shared)
             try:
                 return await self._start(argv, b"")
             except _Forbidden:
                 self._forbidden = True
-        command = stdio_command(self._port, terminal_path=self._terminal_path)
+        command = stdio_command(port, terminal_path=self._terminal_path)
         argv = ssh_channel_argv(self._target, command=command, shared=shared)
         return await self._start(argv, STDIO_READY)
 
@@ -143,6 +158,10 @@ class SshWay:
 
 class _Forbidden(SshFailed):
     """sshd does not forward to there."""
+
+
+class _NobodyThere(SshFailed):
+    """Nobody listens at the port."""
 
 
 class _Channel:
@@ -241,9 +260,11 @@ def _explained(said: list[str], status: int | None) -> SshFailed:
         return SshNeedsUser(f"ssh would have to ask you ({methods})")
     if UNREACHABLE in everything:
         reason = everything.partition(UNREACHABLE)[2].partition("\n")[0]
-        return SshFailed(f"nothing answers at its port there{reason.lower()}")
+        return _NobodyThere(f"nothing answers at its port there{reason.lower()}")
     if any(words in everything for words in FORBIDDEN):
         return _Forbidden(said[-1])
+    if NOBODY in everything:
+        return _NobodyThere(said[-1][-MAX_REASON:])
     if said:
         return SshFailed(said[-1][-MAX_REASON:])
     if status in (None, 0):

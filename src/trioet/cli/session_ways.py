@@ -25,9 +25,10 @@ class SessionWays:
     """Every port directly, then ssh: as far as ``--via`` allows."""
 
     def __init__(self, options: ConnectOptions, config: SshConfig, invitation: Invitation) -> None:
-        theirs = invitation.port or options.port or DEFAULT_PORT
-        given = () if options.port is None else (options.port, *options.more_ports)
-        ports = given or (theirs,)
+        asked = () if options.port is None else (options.port, *options.more_ports)
+        told = () if invitation.port is None else (invitation.port, *invitation.more_ports)
+        # Seen from the server's own machine, its ports are those that it tells.
+        ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
         self.ports = f"port{'s' * (len(ports) > 1)} {', '.join(map(str, ports))}"
         self.where = f"{config.hostname} {self.ports}"
         """Where the session goes, for messages."""

@@ -11,7 +11,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from trioet.bootstrap.remote_command import STDIO_READY
+from trioet.bootstrap.remote_command import NOBODY, STDIO_READY
 from trioet.errors import StepFailed
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     try:
         connection = socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S)
     except OSError as error:
-        what = f"nothing answers at port {port} there: {error.strerror or error}"
+        what = f"{NOBODY} {port} there: {error.strerror or error}"
         raise StepFailed("stdio", what) from error
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
