@@ -35,8 +35,8 @@ class Echo:
     async def answer(self, stream: trio.SocketStream) -> None:
         self.callers += 1
         with suppress(trio.BrokenResourceError):
-            heard = await stream.receive_some(len(HELLO))
-            assert heard == HELLO
+            if await stream.receive_some(len(HELLO)) != HELLO:
+                return
             if self.silent:
                 await trio.sleep_forever()
             await stream.send_all(b"hi")
@@ -104,7 +104,11 @@ async def reason(through: SshWay) -> str:
 
 def ssh_children() -> list[int]:
     listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in listed.split()]
+    return [
+        int(pid)
+        for pid in listed.split()
+        if b"BatchMode=yes" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 async def test_a_channel_carries_what_is_said(sshd: Sshd, echo: Echo) -> None:
@@ -165,7 +169,7 @@ async def test_neither_forwarding_nor_trioet_is_there(sshd: Sshd, echo: Echo) ->
 
 
 async def test_a_login_that_needs_a_question_is_told(sshd: Sshd, echo: Echo) -> None:
-    async with way(sshd, echo.port, options=["IdentityFile=none"]) as through:
+    async with way(sshd, echo.port, options=["PubkeyAuthentication=no"]) as through:
         with pytest.raises(SshNeedsUser, match=r"would have to ask you \(publickey"):
             await through.dial()
 
@@ -208,14 +212,11 @@ async def test_a_line_that_is_closed_leaves_no_ssh_and_no_descriptor(
 
 async def test_cancelled_it_leaves_nothing(sshd: Sshd, echo: Echo) -> None:
     echo.silent = True
-    before = descriptors()
-    async with way(sshd, echo.port) as through:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(through.dial)
-            await until(lambda: echo.callers)
-            nursery.cancel_scope.cancel()
+    async with way(sshd, echo.port) as through, trio.open_nursery() as nursery:
+        nursery.start_soon(through.dial)
+        await until(lambda: echo.callers)
+        nursery.cancel_scope.cancel()
     assert not ssh_children()
-    assert descriptors() <= before | descriptors()
 
 
 async def test_a_shared_connection_that_hangs_is_gone_around(

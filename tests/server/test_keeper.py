@@ -48,6 +48,7 @@ class Host:
 
     def __init__(self, directory: Path, nursery: trio.Nursery, port: int) -> None:
         self.path = str(directory / "keeper.sock")
+        self.router_path = str(directory / "router.sock")
         self.ports = port, port
         self.nursery = nursery
         self.keeper = Keeper()
@@ -63,7 +64,7 @@ class Host:
     def start_router(self, name: str = "router.sock") -> Router:
         listener = socket.create_server(("127.0.0.1", 0))
         router = Router(port=listener.getsockname()[1], replay_memory=1 << 30)
-        path = os.path.join(os.path.dirname(self.path), name)
+        path = os.path.join(os.path.dirname(self.router_path), name)
         self.nursery.start_soon(router.serve_keepers, bind_local(path, 0o600))
         self.nursery.start_soon(router.door.serve, listener)
         return router

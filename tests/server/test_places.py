@@ -10,7 +10,7 @@ import pytest
 
 from trioet.errors import LocalError
 from trioet.server.local import bind_local
-from trioet.server.places import MAX_SOCKET_PATH, keeper_socket
+from trioet.server.places import MAX_FURTHER, MAX_SOCKET_PATH, keeper_socket, router_sockets_to_try
 from trioet.server.places import runtime_dir as the_runtime_dir
 
 
