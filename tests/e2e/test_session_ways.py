@@ -6,7 +6,11 @@ import os
 import re
 import signal
 import socket
-from contextlib import suppress
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,93 @@ async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
             await person.type(b"exit\n")
             assert await person.end() == 0
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def second_router(far_side: FarSide) -> Iterator[int]:
+    """Another `trioet serve` on the same machine; gives its port."""
+    port = free_ports(1)[0]
+    path = str(far_side.runtime_dir / "router-b.sock")
+    command = [sys.executable, "-m", "trioet.cli.main", "serve", "--bind", "127.0.0.1"]
+    arguments = ["--port", str(port), "--socket", path]
+    with open(far_side.runtime_dir / "router-b.log", "wb") as log:
+        router = subprocess.Popen([*command, *arguments], env=far_side.environment, stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            else:
+                break
+        yield port
+    finally:
+        router.terminate()
+        router.wait()
+
+
+async def test_a_killed_router_is_replaced_by_another_of_its_machine(far_side: FarSide) -> None:
+    """The client knows of both from the first login on, and is told of no loss."""
+    first = far_side.start_router()
+    with second_router(far_side) as second:
+        async with trio.open_nursery() as nursery:
+            cutters = [Cutter(first), Cutter(second)]
+            near = [await nursery.start(cutter.serve) for cutter in cutters]
+            command = far_side.connect("-p", f"{near[0]},{near[1]}", "--via", "direct")
+            async with at_terminal(command, far_side.environment) as person:
+                assert await person.run(b"mine=7; echo hi") == b"hi\r\n"
+                assert cutters[1].bytes_relayed == 0
+                far_side.stop_router(signal.SIGKILL)
+                cutters[0].cut()
+                assert await person.run(b"echo $mine") == b"7\r\n"
+                assert cutters[1].bytes_relayed > 0
+                await person.type(b"exit\n")
+                assert await person.end() == 0
+            nursery.cancel_scope.cancel()
+
+
+def test_the_far_side_tells_all_its_ports(far_side: FarSide) -> None:
+    """The first of its routers is gone, which the keeper has not to tell."""
+    far_side.start_router()
+    with second_router(far_side):
+        assert far_side.run("--", "echo hi").stdout == b"hi\n"
+        far_side.stop_router(signal.SIGKILL)
+        done = far_side.run("--via", "direct", "--", "echo hi")
+        assert (done.returncode, done.stdout) == (0, b"hi\n")
+
+
+def test_no_way_at_all_is_told_with_the_reason_of_each(
+    far_side: FarSide, free_tcp_port: int
+) -> None:
+    far_side.start_router()
+    forbid_forwarding(far_side)
+    key = far_side.sshd.directory / "authorized_keys"
+    refuse = far_side.sshd.put_program("no-stdio", NO_STDIO)
+    key.write_text(key.read_text().replace("no-port", f'command="{refuse}",no-port'))
+    done = far_side.run("-p", str(free_tcp_port), "--", "true")
+    assert done.returncode == 255
+    text = done.stderr.decode()
+    assert f"port {free_tcp_port}: connection refused; ssh: sshd forbids to forward" in text
+    assert "`trioet doctor farside`" in text
+
+
+NO_STDIO = """\
+case "$SSH_ORIGINAL_COMMAND" in
+*" stdio "*) exit 127;;
+esac
+exec sh -c "$SSH_ORIGINAL_COMMAND\""""
+
+
+async def test_a_session_that_ssh_cannot_save_without_a_question_says_so(
+    far_side: FarSide,
+) -> None:
+    async with at_terminal(far_side.connect("--via", "ssh"), far_side.environment) as person:
+        await person.run(b"true")
+        (far_side.sshd.directory / "authorized_keys").unlink()
+        (child,) = children(person)
+        os.kill(child, signal.SIGKILL)
+        await person.until(b"ssh would have to ask you (publickey)")
+        await person.type(b"\r~.")
+        assert await person.end() == 255

@@ -231,8 +231,8 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
         return StepFailed(
             "connect",
             f"ssh works, but {where} cannot be reached from here: {error}",
-            f"is {ways.ports} open in the firewalls between, and a trioet or ET server behind it? "
-            "-p names another port",
+            f"is it open in the firewalls between, and a trioet or ET server behind it? -p names "
+            f"another port, `trioet doctor {ways.host}` looks why",
         )
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(

@@ -29,10 +29,10 @@ class SessionWays:
         told = () if invitation.port is None else (invitation.port, *invitation.more_ports)
         # Seen from the server's own machine, its ports are those that it tells.
         ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
-        self.ports = f"port{'s' * (len(ports) > 1)} {', '.join(map(str, ports))}"
-        self.where = f"{config.hostname} {self.ports}"
+        plural = "s" if len(ports) > 1 else ""
+        self.host = options.host
+        self.where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
         """Where the session goes, for messages."""
-        self._host = options.host
         self._ssh: SshWay | None = None
         ways: list[Way] = []
         if options.via is not Via.SSH:
@@ -55,7 +55,7 @@ class SessionWays:
         def tell_detour() -> None:
             notice(
                 f"trioet: {self.where} cannot be reached from here: the session goes through ssh "
-                f"(`trioet doctor {self._host}` looks why)"
+                f"(`trioet doctor {self.host}` looks why)"
             )
 
         steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)
