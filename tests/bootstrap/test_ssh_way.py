@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ import trio
 from descriptors import descriptors
 from fixtures_sshd import Sshd
 from trioet.bootstrap.spawn import SshTarget
-from trioet.bootstrap.ssh_way import SshFailed, SshNeedsUser, SshWay
-from trioet.link.greeted import GreetedLine
-from trioet.link.line import LineBroken
+from trioet.bootstrap.ssh_channel import SshFailed, SshNeedsUser
+from trioet.bootstrap.ssh_child import SshChild
+from trioet.bootstrap.ssh_way import SshWay
+from trioet.link.line import Line, LineBroken
 from waiting import until
 
 HELLO = b"hello"
@@ -63,7 +65,8 @@ async def way(
         sshd.host_alias, config_file=str(sshd.ssh_config_path), options=tuple(options)
     )
     async with trio.open_nursery() as nursery:
-        through = SshWay(target, ports, HELLO, terminal_path)
+        open_channel = partial(SshChild, target)
+        through = SshWay(target.host, open_channel, ports, HELLO, terminal_path)
         nursery.start_soon(through.run)
         with trio.fail_after(SOON_S):
             yield through
@@ -75,7 +78,7 @@ def forbid_forwarding(sshd: Sshd) -> None:
     (sshd.directory / "authorized_keys").write_text(f"no-port-forwarding {key}")
 
 
-async def talk(line: GreetedLine) -> None:
+async def talk(line: Line) -> None:
     """Have a megabyte come back."""
     assert line.try_send(HELLO) == len(HELLO)
     assert await line.receive() == b"hi"

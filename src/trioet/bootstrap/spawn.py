@@ -71,17 +71,17 @@ def ssh_argv(target: SshTarget, command: str) -> list[str]:
 
 
 def ssh_channel_argv(
-    target: SshTarget, *, port: int | None = None, command: str = "", shared: bool = True
+    target: SshTarget, *, port: int, command: str = "", shared: bool = True
 ) -> list[str]:
-    """The command line whose stdin and stdout lead to ``port`` of the target's own host, or to
-    ``command`` there. It asks nothing.
+    """The command line whose stdin and stdout lead to ``command`` on the target's host, or
+    without one to ``port`` there. It asks nothing.
 
     ``shared``: over the connection of a ControlMaster, if there is one. It never becomes one
     itself: it is ended whenever another way works, and others would end with it.
     """
     sharing = ["-o", "ControlMaster=no"] if shared else ["-S", "none"]
-    end = [target.host, command] if port is None else [target.host]
-    channel = [] if port is None else ["-W", f"localhost:{port}"]
+    end = [target.host, command] if command else [target.host]
+    channel = [] if command else ["-W", f"localhost:{port}"]
     return ["ssh", *OVERRIDES, *QUIETLY, *sharing, *channel, *_choices(target), "--", *end]
 
 

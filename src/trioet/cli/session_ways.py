@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from shutil import which
 
 import trio
 
 from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.ssh_channel import OpenChannel
+from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.bootstrap.ssh_way import SshWay
-from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions
+from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
 from trioet.cli.way_options import Via
 from trioet.link.dial import dial
 from trioet.link.reconnect import Reconnector
@@ -41,7 +44,8 @@ class SessionWays:
                 ways.append(Way(f"port {port}", dial_port))
         if options.via is not Via.DIRECT:
             greeting = connect_request_frame(ConnectRequest(invitation.client_id.encode()))
-            ssh = SshWay(options.ssh_target, theirs, greeting, options.terminal_path)
+            open_channel = _speaks_ssh(options, config)
+            ssh = SshWay(options.host, open_channel, theirs, greeting, options.terminal_path)
             ways.append(Way("ssh", ssh.dial, fallback=True, wake=ssh.wake))
             self._ssh = ssh
         self._ways = Ways(ways)
@@ -63,3 +67,12 @@ class SessionWays:
             if self._ssh is not None:
                 nursery.start_soon(self._ssh.run)
             nursery.start_soon(steering.run)
+
+
+def _speaks_ssh(options: ConnectOptions, config: SshConfig) -> OpenChannel:
+    """Who spoke ssh for the login does it again."""
+    if options.ssh_backend is SshBackend.ASYNCSSH or which("ssh") is None:
+        from trioet.bootstrap.asyncssh_channel import AsyncsshChannel
+
+        return partial(AsyncsshChannel, options.ssh_target, config)
+    return partial(SshChild, options.ssh_target)
