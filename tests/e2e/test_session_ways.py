@@ -211,3 +211,18 @@ async def test_a_session_that_ssh_cannot_save_without_a_question_says_so(
         await person.until(b"ssh would have to ask you (publickey)")
         await person.type(b"\r~.")
         assert await person.end() == 255
+
+
+@pytest.mark.parametrize("forwarding", [True, False])
+async def test_without_an_ssh_program_the_session_goes_through_asyncssh(
+    far_side: FarSide, forwarding: bool
+) -> None:
+    if not forwarding:
+        forbid_forwarding(far_side)
+    command = far_side.connect("--via", "ssh", "--ssh-backend", "asyncssh")
+    async with at_terminal(command, far_side.environment) as person:
+        assert await person.run(b"mine=7; stty size") == b"24 80\r\n"
+        assert await person.run(b"echo $mine; seq 100000 | tail -1") == b"7\r\n100000\r\n"
+        assert not children(person)
+        await person.type(b"exit 5\n")
+        assert await person.end() == 5
