@@ -208,7 +208,7 @@ async def test_a_session_that_ssh_cannot_save_without_a_question_says_so(
         (far_side.sshd.directory / "authorized_keys").unlink()
         (child,) = children(person)
         os.kill(child, signal.SIGKILL)
-        await person.until(b"ssh would have to ask you (publickey)")
+        await person.until(b"; Enter ~L lets ssh ask you to log in")
         await person.type(b"\r~.")
         assert await person.end() == 255
 
@@ -226,3 +226,47 @@ async def test_without_an_ssh_program_the_session_goes_through_asyncssh(
         assert not children(person)
         await person.type(b"exit 5\n")
         assert await person.end() == 5
+
+
+async def test_ssh_may_ask_when_the_user_lets_it(far_side: FarSide) -> None:
+    """The key has a passphrase: known to nobody but the user, who logs in again by ~L."""
+    key = str(far_side.sshd.user_key_path)
+    change = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", key]
+    await trio.run_process(change)
+    port = far_side.start_router()
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(port)
+        near = await nursery.start(cutter.serve)
+        command = far_side.connect("-p", str(near), "--", "echo READY; exec sh -i")
+        async with at_terminal(command, far_side.environment) as person:
+            await person.until(b"user_key': ")
+            await person.type(b"secret\n")
+            await person.until(b"READY")
+            await person.run(b"mine=7; stty -echo")
+            raw = person.mode()
+            cutter.refuse = True
+            cutter.cut()
+            await person.until(b"; Enter ~L lets ssh ask you to log in")
+            await person.type(b"\r~L")
+            await person.until(b"user_key': ")
+            await person.type(b"secret\n")
+            await person.until(b"trioet: logged in\r\n")
+            assert person.mode() == raw
+            assert await person.run(b"echo $mine") == b"7\r\n"
+            await person.type(b"exit\n")
+            assert await person.end() == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_login_that_fails_leaves_the_session_as_it_was(far_side: FarSide) -> None:
+    far_side.start_router()
+    async with at_terminal(far_side.connect(), far_side.environment) as person:
+        await person.run(b"mine=7; stty -echo")
+        raw = person.mode()
+        (far_side.sshd.directory / "authorized_keys").unlink()
+        await person.type(b"\r~L")
+        await person.until(b"trioet: ssh would have to ask you (publickey)\r\n")
+        assert person.mode() == raw
+        assert await person.run(b"echo $mine") == b"7\r\n"
+        await person.type(b"exit\n")
+        assert await person.end() == 0

@@ -20,6 +20,7 @@ from trioet.bootstrap.spawn import SshTarget
 from trioet.bootstrap.ssh_channel import (
     End,
     Forbidden,
+    Manner,
     SshFailed,
     channel_sockets,
     explained,
@@ -33,11 +34,12 @@ from trioet.errors import StepFailed
 class AsyncsshChannel:
     """A login of its own, and one channel in it."""
 
-    def __init__(self, target: SshTarget, config: SshConfig, end: End, shared: bool) -> None:
-        """``config`` is the target's; ``shared`` means nothing to asyncssh."""
+    def __init__(self, target: SshTarget, config: SshConfig, end: End, manner: Manner) -> None:
+        """``config`` is the target's. asyncssh shares no connection, whatever the manner."""
         self._target = target
         self._config = config
         self._end = end
+        self._asks = manner.asks
         self.socket, self._its = channel_sockets()
         self._closed = trio.Event()
         self._ended = trio.Event()
@@ -52,7 +54,7 @@ class AsyncsshChannel:
 
     async def _carry(self) -> None:
         try:
-            route = await find_route(self._target, self._config, asks=False)
+            route = await find_route(self._target, self._config, asks=self._asks)
             await in_asyncio(lambda: _carry(route, self._end, self._its))
         except SshFailed as error:
             self._failure = error

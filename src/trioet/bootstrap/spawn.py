@@ -27,11 +27,10 @@ OVERRIDES: Final = (
 
 
 QUIETLY: Final = (
-    *("-o", "BatchMode=yes"),
     *("-o", "PermitLocalCommand=no"),  # what it prints would go to the server
     *("-o", "LogLevel=INFO"),  # tells why a channel was not opened
 )
-"""What must hold for an ssh that nobody sees."""
+"""What must hold for an ssh that nobody sees, unless it asks."""
 
 
 class SshTarget(NamedTuple):
@@ -71,10 +70,10 @@ def ssh_argv(target: SshTarget, command: str) -> list[str]:
 
 
 def ssh_channel_argv(
-    target: SshTarget, *, port: int, command: str = "", shared: bool = True
+    target: SshTarget, port: int, command: str = "", *, shared: bool = True, asks: bool = False
 ) -> list[str]:
     """The command line whose stdin and stdout lead to ``command`` on the target's host, or
-    without one to ``port`` there. It asks nothing.
+    without one to ``port`` there. Unless it ``asks``, it asks nothing.
 
     ``shared``: over the connection of a ControlMaster, if there is one. It never becomes one
     itself: it is ended whenever another way works, and others would end with it.
@@ -82,7 +81,8 @@ def ssh_channel_argv(
     sharing = ["-o", "ControlMaster=no"] if shared else ["-S", "none"]
     end = [target.host, command] if command else [target.host]
     channel = [] if command else ["-W", f"localhost:{port}"]
-    return ["ssh", *OVERRIDES, *QUIETLY, *sharing, *channel, *_choices(target), "--", *end]
+    asking = [] if asks else ["-o", "BatchMode=yes"]
+    return ["ssh", *OVERRIDES, *asking, *QUIETLY, *sharing, *channel, *_choices(target), "--", *end]
 
 
 def ssh_config_argv(target: SshTarget) -> list[str]:

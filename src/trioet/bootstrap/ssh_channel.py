@@ -49,6 +49,16 @@ class End(NamedTuple):
     command: str = ""
 
 
+class Manner(NamedTuple):
+    """How ssh is to get there."""
+
+    shared: bool = True
+    """Over a connection that others share, if there is one."""
+
+    asks: bool = False
+    """It may ask the user, on the terminal."""
+
+
 class Channel(Protocol):
     """A channel that is being opened, or is open."""
 
@@ -66,8 +76,8 @@ class Channel(Protocol):
         """Why it has ended."""
 
 
-OpenChannel = Callable[[End, bool], Channel]
-"""Begin to open a channel to an end; over a connection that others share, or of its own.
+OpenChannel = Callable[[End, Manner], Channel]
+"""Begin to open a channel to an end.
 
 Raises SshFailed: that cannot even begin.
 """

@@ -17,7 +17,7 @@ from trioet.bootstrap.child import Child
 from trioet.bootstrap.openssh import wait_ended
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import SshTarget, above_streams, ssh_channel_argv
-from trioet.bootstrap.ssh_channel import End, SshFailed, channel_sockets, explained
+from trioet.bootstrap.ssh_channel import End, Manner, SshFailed, channel_sockets, explained
 
 ENDING_GRACE_S: Final = 0.5
 """How long ssh may take to end after SIGTERM, before SIGKILL."""
@@ -29,13 +29,13 @@ MAX_COMPLAINTS: Final = 64 * 1024
 class SshChild:
     """A child `ssh`, and our end of the socket that is its stdin and stdout."""
 
-    def __init__(self, target: SshTarget, end: End, shared: bool) -> None:
+    def __init__(self, target: SshTarget, end: End, manner: Manner) -> None:
         """Start it.
 
         Raises:
           SshFailed: there is no ssh program.
         """
-        argv = ssh_channel_argv(target, port=end.port, command=end.command, shared=shared)
+        argv = ssh_channel_argv(target, *end, **manner._asdict())
         self.socket, its = channel_sockets()
         # A file, because whoever keeps it open when ssh has ended keeps nobody waiting.
         self._complaints = above_streams(os.memfd_create("ssh-stderr"))

@@ -91,6 +91,8 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
             passkey=invitation.passkey.encode(),
             host=options.host,
             dial=ways.dial,
+            log_in=ways.log_in,
+            login_needed=ways.login_needed,
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),

@@ -16,6 +16,7 @@ from trioet.bootstrap.ssh_way import SshWay
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
 from trioet.cli.way_options import Via
 from trioet.link.dial import dial
+from trioet.link.line import Line
 from trioet.link.reconnect import Reconnector
 from trioet.link.resumable import ResumableLink
 from trioet.link.steering import Steering
@@ -48,8 +49,21 @@ class SessionWays:
             ssh = SshWay(options.host, open_channel, theirs, greeting, options.terminal_path)
             ways.append(Way("ssh", ssh.dial, fallback=True, wake=ssh.wake))
             self._ssh = ssh
+            self._ssh_way = ways[-1]
         self._ways = Ways(ways)
         self.dial = self._ways.dial
+        self.log_in = self._log_in if self._ssh is not None else None
+        """Dials through ssh, which may ask the user; None where it is no way."""
+
+    def login_needed(self) -> bool:
+        """Whether ssh would get through, could it ask the user."""
+        return self._ssh is not None and self._ssh.needs_user
+
+    async def _log_in(self) -> Line:
+        assert self._ssh is not None, "it is a way"
+        line = await self._ssh.log_in()
+        self._ways.add(self._ssh_way, line)
+        return line
 
     async def run(
         self, link: ResumableLink, reconnector: Reconnector, notice: Callable[[str], None]

@@ -94,6 +94,7 @@ class Wish:
     passkey: bytes = field(repr=False)
     host: str
     dial: Callable[[], Awaitable[Line]]
+    """Connects, and asks nothing."""
     environment: Mapping[bytes, bytes]
     keepalive_s: float = 5.0
     exec: Exec = field(default_factory=Exec)
@@ -103,6 +104,10 @@ class Wish:
     forwards: tuple[Forward, ...] = ()
     exit_on_forward_failure: bool = False
     gateway_ports: bool = False
+    log_in: Callable[[], Awaitable[Line]] | None = None
+    """Connects, and may ask the user."""
+    login_needed: Callable[[], bool] = lambda: False
+    """Whether that would help now: what asks nothing got no answer for want of one."""
 
 
 class Client:
@@ -313,6 +318,8 @@ class Client:
                 part = parts.popleft()
                 if part is EscapeCommand.COMMAND_LINE:
                     await self._follow_command_line(_take_line(parts))
+                elif part is EscapeCommand.LOG_IN:
+                    await self._log_in()
                 elif isinstance(part, EscapeCommand):
                     self._command(part)
                 else:
@@ -384,6 +391,29 @@ class Client:
             case Help():
                 self._console.notice(SESSION_HELP)
 
+    async def _log_in(self) -> None:
+        """Let ssh ask the user; the session then goes over its connection.
+
+        Cancellation leaves the terminal to be restored by its owner.
+        """
+        if self._wish.log_in is None:
+            self._console.notice("trioet: ssh is no way of this session; see --via")
+            return
+        self._hide_status()
+        line: Line | None = None
+        said = "trioet: logged in"
+        async with self._screen.held():
+            self._console.enter_line_mode()
+            self._console.notice(f"\ntrioet: ssh logs in to {self._wish.host}")
+            try:
+                line = await self._wish.log_in()
+            except TrioetError as error:
+                said = f"trioet: {error}"
+            self._console.enter_raw()
+        self._console.notice(said)
+        if line is not None:
+            self.reconnector.take_beside(line)
+
     # The window, and what happens around us
 
     def _send_size(self) -> None:
@@ -429,10 +459,11 @@ class Client:
         silence = trio.current_time() - self._heard_at()
         reason = self.reconnector.reason
         why = f" ({reason})" if reason != NO_REPLY else ""
-        text = (
-            f"trioet: no reply from {self._wish.host} for {silence:.0f} s{why}; "
-            "typing is kept, Enter ~. disconnects"
-        )
+        what = f"trioet: no reply from {self._wish.host} for {silence:.0f} s"
+        if self._wish.login_needed():
+            text = f"{what}; Enter ~L lets ssh ask you to log in, Enter ~. disconnects{why}"
+        else:
+            text = f"{what}{why}; typing is kept, Enter ~. disconnects"
         self._screen.show_status(text, *self._size[:2])
 
     def _heard_at(self) -> float:

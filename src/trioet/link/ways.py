@@ -78,6 +78,11 @@ class Ways:
         """The way that a line of ours goes."""
         return self._by_line[line]
 
+    def add(self, way: Way, line: Line) -> None:
+        """This line goes this way."""
+        self._by_line[line] = way
+        self._doubted.add(way)
+
     def heard(self, line: Line) -> None:
         """The server has proven to be at the other end of the line, by what it just said."""
         self._worked = self._by_line[line]
@@ -136,8 +141,7 @@ class Ways:
         if race.winner is None:
             raise NoWay(race.failures())
         way, line = race.winner
-        self._by_line[line] = way
-        self._doubted.add(way)
+        self.add(way, line)
         return line
 
 
