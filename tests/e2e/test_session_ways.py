@@ -270,3 +270,21 @@ async def test_a_login_that_fails_leaves_the_session_as_it_was(far_side: FarSide
         assert await person.run(b"echo $mine") == b"7\r\n"
         await person.type(b"exit\n")
         assert await person.end() == 0
+
+
+async def test_ssh_asks_once_more_when_there_is_no_other_way_to_begin(
+    far_side: FarSide, free_tcp_port: int
+) -> None:
+    key = str(far_side.sshd.user_key_path)
+    await trio.run_process(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", key])
+    far_side.start_router()
+    command = far_side.connect("-p", str(free_tcp_port), "--", "echo READY; exec sh -i")
+    async with at_terminal(command, far_side.environment) as person:
+        await person.until(b"user_key': ")
+        await person.type(b"secret\n")
+        await person.until(b"trioet: ssh logs in to farside")
+        await person.until(b"user_key': ")
+        await person.type(b"secret\n")
+        await person.until(b"READY")
+        await person.type(b"exit 3\n")
+        assert await person.end() == 3

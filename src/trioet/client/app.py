@@ -6,6 +6,7 @@ wakers. What is shown, and how, is the business of screen.py; tunnels are that o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -136,6 +137,8 @@ class Client:
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
+        self._patience = trio.CancelScope()
+        """Of :meth:`_enter`, for the first answer."""
         self._troubled = trio.Event()
         self._begun = trio.current_time()
         self._over: SessionOver | None = None
@@ -244,9 +247,10 @@ class Client:
         return self._exit_status()
 
     async def _enter(self, nursery: trio.Nursery) -> None:
-        with trio.move_on_after(RESPONSE_DEADLINE_S) as patience:
+        self._patience.deadline = trio.current_time() + RESPONSE_DEADLINE_S
+        with self._patience:
             await self._welcomed.wait()
-        if patience.cancelled_caught:
+        if self._patience.cancelled_caught:
             what = f"{self._wish.host} did not answer within {RESPONSE_DEADLINE_S:g} s"
             self.fail(StepFailed("session", what, "is it really a trioet or ET server?"))
             return
@@ -272,16 +276,26 @@ class Client:
         return "exec" in (self._accepted or ()) and self._wish.exec.command is not None
 
     async def _keep_connected(self) -> None:
-        try:
-            await self.reconnector.run()
-        except* (CannotConnect, Refused, SessionLost, LocalError) as group:
-            self._connection_failed(group)
+        line: Line | None = None
+        while True:
+            failure: BaseException | None = None
+            try:
+                await self.reconnector.run(line)
+            except* (CannotConnect, Refused, SessionLost, LocalError) as group:
+                failure = group
+            while isinstance(failure, BaseExceptionGroup):
+                failure = failure.exceptions[0]
+            assert isinstance(failure, TrioetError), "it never returns"
+            line = None
+            if isinstance(failure, CannotConnect) and self._wish.login_needed():
+                self._patience.deadline = math.inf
+                line = await self._ask_for_line()
+                self._patience.deadline = trio.current_time() + RESPONSE_DEADLINE_S
+            if line is None:
+                self._connection_failed(failure)
+                return
 
-    def _connection_failed(self, group: BaseExceptionGroup[TrioetError]) -> None:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        assert isinstance(error, TrioetError)
+    def _connection_failed(self, error: TrioetError) -> None:
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
             # An ET server has no other way to say that the shell has ended (1.12).
             self._over = SessionOver(status=0)
@@ -392,13 +406,18 @@ class Client:
                 self._console.notice(SESSION_HELP)
 
     async def _log_in(self) -> None:
-        """Let ssh ask the user; the session then goes over its connection.
+        """Follow ~L: the session goes over the connection of a new login."""
+        if self._wish.log_in is None:
+            self._console.notice("trioet: ssh is no way of this session; see --via")
+        elif line := await self._ask_for_line():
+            self.reconnector.take_beside(line)
+
+    async def _ask_for_line(self) -> Line | None:
+        """Let ssh ask the user; return its connection, None if there is none.
 
         Cancellation leaves the terminal to be restored by its owner.
         """
-        if self._wish.log_in is None:
-            self._console.notice("trioet: ssh is no way of this session; see --via")
-            return
+        assert self._wish.log_in is not None, "there is a login"
         self._hide_status()
         line: Line | None = None
         said = "trioet: logged in"
@@ -411,8 +430,7 @@ class Client:
                 said = f"trioet: {error}"
             self._console.enter_raw()
         self._console.notice(said)
-        if line is not None:
-            self.reconnector.take_beside(line)
+        return line
 
     # The window, and what happens around us
 

@@ -159,8 +159,10 @@ class Reconnector:
 
     # The loop
 
-    async def run(self) -> None:
+    async def run(self, line: Line | None = None) -> None:
         """Keep the link attached until cancelled, or until the session is over.
+
+        ``line`` is one that is there already. May be called again after CannotConnect.
 
         Cancellation closes all lines and loses no packet.
 
@@ -174,6 +176,9 @@ class Reconnector:
         self._begin()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._attempts.clear()
+            if line is not None:
+                self.take_beside(line)
             while True:
                 self._look_at_outcomes()
                 if self._satisfied():
