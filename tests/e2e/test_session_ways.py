@@ -265,7 +265,7 @@ async def test_a_login_that_fails_leaves_the_session_as_it_was(far_side: FarSide
         raw = person.mode()
         (far_side.sshd.directory / "authorized_keys").unlink()
         await person.type(b"\r~L")
-        await person.until(b"trioet: ssh would have to ask you (publickey)\r\n")
+        await person.until(b"trioet: ssh was not let in (publickey)\r\n")
         assert person.mode() == raw
         assert await person.run(b"echo $mine") == b"7\r\n"
         await person.type(b"exit\n")

@@ -22,13 +22,16 @@ from trioet.bootstrap.ssh_channel import (
     Forbidden,
     Manner,
     SshFailed,
+    SshNeedsUser,
     channel_sockets,
     explained,
-    needs_user,
     nobody_there,
 )
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.errors import StepFailed
+
+A_SECRET = "for a key or a password"
+"""What asyncssh does not tell more exactly."""
 
 
 class AsyncsshChannel:
@@ -60,7 +63,7 @@ class AsyncsshChannel:
             self._failure = error
         except StepFailed as error:
             denied = isinstance(error.__cause__, asyncssh.PermissionDenied)
-            self._failure = needs_user("or has no key for it") if denied else SshFailed(error.what)
+            self._failure = SshNeedsUser(A_SECRET) if denied else SshFailed(error.what)
         finally:
             self._its.close()
             self._ended.set()

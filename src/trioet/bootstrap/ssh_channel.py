@@ -31,7 +31,11 @@ class SshFailed(TrioetError):
 
 
 class SshNeedsUser(SshFailed):
-    """ssh would have to ask something."""
+    """ssh would have to ask something; ``methods`` are sshd's words for what it takes."""
+
+    def __init__(self, methods: str) -> None:
+        super().__init__(f"ssh would have to ask you ({methods})")
+        self.methods = methods
 
 
 class Forbidden(SshFailed):
@@ -131,7 +135,7 @@ def explained(said: Sequence[str], status: int | None) -> SshFailed:
     if status == EXIT_MISSING:
         return SshFailed("sshd forbids to forward, and there is no trioet to do it instead")
     if DENIED in everything:
-        return needs_user(everything.rpartition(DENIED)[2].partition(")")[0])
+        return SshNeedsUser(everything.rpartition(DENIED)[2].partition(")")[0])
     if UNREACHABLE in everything:
         return nobody_there(everything.partition(UNREACHABLE)[2].partition("\n")[0].strip(": "))
     if any(words in everything for words in FORBIDDEN):
@@ -143,11 +147,6 @@ def explained(said: Sequence[str], status: int | None) -> SshFailed:
     if not status:
         return SshFailed("the server closed the connection")
     return SshFailed(f"ssh ended with exit status {status}")
-
-
-def needs_user(methods: str) -> SshNeedsUser:
-    """The error for a login that needs an answer; ``methods`` are sshd's words for them."""
-    return SshNeedsUser(f"ssh would have to ask you ({methods})")
 
 
 def nobody_there(reason: str) -> NobodyThere:

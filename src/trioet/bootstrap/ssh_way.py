@@ -80,8 +80,11 @@ class SshWay:
         Raises:
           SshFailed: there is no channel; says why.
         """
-        with trio.move_on_after(LOGIN_DEADLINE_S):
-            return await self._open(Manner(asks=True))
+        try:
+            with trio.move_on_after(LOGIN_DEADLINE_S):
+                return await self._open(Manner(asks=True))
+        except SshNeedsUser as error:
+            raise SshFailed(f"ssh was not let in ({error.methods})") from error
         raise SshFailed(f"nobody was logged in within {LOGIN_DEADLINE_S:g} s")
 
     async def _dial(self) -> GreetedLine:

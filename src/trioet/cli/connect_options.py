@@ -40,7 +40,8 @@ EPILOG: Final = """\
 An IPv6 address may stand in brackets, and must if a port follows it. Everything else about
 the host comes from ssh's configuration: HostName, User, keys, jump hosts and the rest.
 
-While connected, after Enter: ~. disconnects, ~^Z suspends, ~? lists what there is.
+While connected, after Enter: ~. disconnects, ~^Z suspends, ~L logs in again by ssh, ~? lists
+what there is.
 The exit status is that of the remote shell or COMMAND; 255 if trioet or ssh failed.
 """
 
