@@ -1,4 +1,4 @@
-"""What the kernel tells of the network: client/wakers.py, and of a way: client/ways.py."""
+"""What the kernel tells of the network: client/wakers.py, and of a way: client/routes.py."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import struct
 from harness import Target, instrumented
 
 with instrumented():
+    from trioet.client.routes import read_way
     from trioet.client.wakers import NetworkChanges
-    from trioet.client.ways import read_way
 
 
 def message(kind: int, body: bytes) -> bytes:

@@ -125,7 +125,7 @@ class Stage:
 
     def client(self, port: int, *command: str) -> list[str]:
         """A client that connects to ``port``, and runs a command on a far terminal."""
-        options = ["-p", str(port), "-k", "2", "--escape", "none"]
+        options = ["--via", "direct", "-p", str(port), "-k", "2", "--escape", "none"]
         return [*TRIOET, "connect", *options, HOST, "--", shlex.join(command)]
 
     def keepers(self) -> list[int]:

@@ -195,7 +195,7 @@ class Run:
     async def _session(self, used: Sequence[Tunnel]) -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             port = await nursery.start(self._network.serve)
-            options = ["-p", str(port), "-k", "2", "--escape", "none"]
+            options = ["--via", "direct", "-p", str(port), "-k", "2", "--escape", "none"]
             options += ["-A", "--ssh-socket", str(self._agent.path)]
             for number, tunnel in enumerate(self._tunnels):
                 await nursery.start(tunnel.serve)

@@ -68,6 +68,8 @@ class Caller:
         self.inbox.link = self.link
         self.lost: TrioetError | None = None
         """Why the session cannot be had any more."""
+        self.port = 0
+        """Where it comes to next."""
         self._nursery = nursery
 
     def request(
@@ -92,11 +94,12 @@ class Caller:
         """Run a command in the session, and keep connected to it."""
         payload = InitialPayload(features=FEATURES, exec=Exec(command, pty))
         self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
-        self._nursery.start_soon(self._keep_connected, port)
+        self.port = port
+        self._nursery.start_soon(self._keep_connected)
 
-    async def _keep_connected(self, port: int) -> None:
+    async def _keep_connected(self) -> None:
         client_id = self.credentials.client_id.encode()
-        reconnector = Reconnector(self.link, client_id, lambda: dial("127.0.0.1", port))
+        reconnector = Reconnector(self.link, client_id, lambda: dial("127.0.0.1", self.port))
         self.link.on_change = reconnector.line_changed
         try:
             await reconnector.run()

@@ -60,6 +60,20 @@ def test_a_trioet_terminal_gives_its_details_too() -> None:
     assert parse_invitation(output) == Invitation(ID, PASSKEY, 4040, False, "0.1.0")
 
 
+@pytest.mark.parametrize(
+    ("ports", "more"),
+    [
+        ([4040], ()),
+        ([4040, 5], (5,)),
+        ([5, 4040, 6, 5], (5, 6)),
+        ([*range(1, 100)], tuple(range(1, 8))),
+    ],
+)
+def test_further_ports_are_told_beside_the_first(ports: list[int], more: tuple[int, ...]) -> None:
+    output = MARKER + b"\n" + details(port=4040, ports=ports)
+    assert parse_invitation(output) == Invitation(ID, PASSKEY, 4040, more_ports=more)
+
+
 def test_a_line_end_of_windows_makes_no_difference() -> None:
     output = (MARKER + b"\n" + details(port=1)).replace(b"\n", b"\r\n")
 
@@ -99,6 +113,10 @@ def test_details_are_read_from_the_very_next_line_only() -> None:
         b'{"port":"22"}',
         b'{"port":true}',
         b'{"port":1.5}',
+        b'{"port":1,"ports":2}',
+        b'{"port":1,"ports":[0]}',
+        b'{"port":1,"ports":[[]]}',
+        b'{"port":1,"ports":{"1":2}}',
         b"\xff",
         b"[" * 4000,
         b"9" * 4000,

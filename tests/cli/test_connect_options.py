@@ -65,6 +65,12 @@ def test_the_user_can_be_named_as_et_and_as_ssh_do(option: str) -> None:
     assert parse([option, "me", "me@box"]).user == "me"
 
 
+def test_several_ports_may_be_named_in_either_place() -> None:
+    named = parse(["box:1,2"])
+    assert (named.port, named.more_ports) == (1, (2,))
+    assert parse(["box", "-p", "1,2"]) == named == parse(["box:1,2", "-p", "1,2"])
+
+
 def test_user_and_port_may_stand_with_the_host() -> None:
     options = parse(["me@[fe80::1%eth0]:99"])
 
@@ -101,10 +107,13 @@ def test_options_may_follow_the_host() -> None:
         (["box", "-u", "a", "-l", "b"], "-u/--username/-l is given twice"),
         (["a@box", "-u", "b"], "two users: a in the host, b by -u/-l"),
         (["box:1", "-p", "2"], "two ports: 1 in the host, 2 by -p"),
+        (["box:1,2", "-p", "2"], "two ports: 1,2 in the host, 2 by -p"),
+        (["box", "-p", "1,2,1"], "-p/--port: port '1,2,1', column 5: port 1 is named twice"),
+        (["box", "--via", "mail"], "--via: 'mail': there are auto, direct and ssh"),
         (["box", "-F", "a", "-F", "b"], "-F is given twice"),
         (["box", "--macserver", "--terminal-path", "/x"], "both say where"),
-        (["box", "-p", "0"], "-p/--port: '0' is no port"),
-        (["box", "-p", "ssh"], "'ssh' is no port"),
+        (["box", "-p", "0"], "-p/--port: port '0', column 1: `0` is no port"),
+        (["box", "-p", "ssh"], "`ssh` is no port"),
         (["box", "-k", "0"], "-k/--keepalive: '0': from 1 to 180 seconds"),
         (["box", "-k", "181"], "from 1 to 180 seconds"),
         (["box", "-k", "nan"], "from 1 to 180 seconds"),
@@ -168,7 +177,7 @@ def test_help_names_every_option_and_explains_it() -> None:
         assert action.help, action.option_strings
         for name in action.option_strings:
             assert name in text
-    assert "[user@]host[:port] [-- COMMAND...]" in text
+    assert "[user@]host[:port[,port]] [-- COMMAND...]" in text
 
 
 def test_reading_the_command_line_imports_nothing_slow() -> None:

@@ -173,7 +173,7 @@ async def test_its_path_stays_through_cuts_and_for_shells_that_run_already(
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
         near = await nursery.start(cutter.serve)
-        async with with_agent(far_side, agent, "-A", "-p", str(near)) as person:
+        async with with_agent(far_side, agent, "-A", "--via", "direct", "-p", str(near)) as person:
             place = await place_of(person)
             await person.type(b"sh -i\n")
             for number in range(CUTS):

@@ -61,7 +61,7 @@ async def test_twenty_cuts_lose_nothing(far_side: FarSide) -> None:
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
         near = await nursery.start(cutter.serve)
-        command = far_side.connect("-p", str(near))
+        command = far_side.connect("--via", "direct", "-p", str(near))
         async with at_terminal(command, far_side.environment) as person:
             await person.run(b"stty -echo")
             await person.type(b"seq 300000; echo DO''NE\n")
@@ -86,7 +86,7 @@ async def test_a_session_does_not_notice_that_the_router_is_gone(
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
         near = await nursery.start(cutter.serve)
-        command = far_side.connect("-p", str(near))
+        command = far_side.connect("--via", "direct", "-p", str(near))
         async with at_terminal(command, far_side.environment) as person:
             await person.run(b"true")
             far_side.stop_router(how)
@@ -105,7 +105,7 @@ async def test_offline_the_user_is_told_and_can_leave(far_side: FarSide) -> None
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
         near = await nursery.start(cutter.serve)
-        command = far_side.connect("-p", str(near))
+        command = far_side.connect("--via", "direct", "-p", str(near))
         async with at_terminal(command, far_side.environment) as person:
             before = person.mode()
             await person.run(b"true")
@@ -197,7 +197,7 @@ def test_ssh_cannot_get_there(far_side: FarSide, free_tcp_port: int) -> None:
 
 def test_the_port_cannot_be_reached(far_side: FarSide, free_tcp_port: int) -> None:
     far_side.start_router()
-    text = complaint(far_side, "-p", str(free_tcp_port))
+    text = complaint(far_side, "--via", "direct", "-p", str(free_tcp_port))
     assert f"127.0.0.1 port {free_tcp_port} cannot be reached from here: connection refused" in text
 
 
@@ -208,7 +208,7 @@ def test_another_server_listens_there(far_side: FarSide, runtime_dir: Path) -> N
     stranger = elsewhere.start_router()
     try:
         assert own != stranger
-        text = complaint(far_side, "-p", str(own))
+        text = complaint(far_side, "--via", "direct", "-p", str(own))
     finally:
         elsewhere.close()
     assert "does not know the session" in text or "cannot be reached" in text

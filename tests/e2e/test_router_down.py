@@ -72,7 +72,7 @@ async def house(far_side: FarSide) -> AsyncIterator[House]:
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         cutter = Cutter(port)
         near = await nursery.start(cutter.serve)
-        command = far_side.connect("-p", str(near))
+        command = far_side.connect("--via", "direct", "-p", str(near))
         people = []
         for number in range(SESSIONS):
             terminal = at_terminal(command, far_side.environment)

@@ -162,7 +162,9 @@ async def test_tunnels_leave_descriptors_to_the_session(far_side: FarSide, free_
     async with trio.open_nursery() as nursery, echo_server() as port:
         cutter = Cutter(router)
         near = await nursery.start(cutter.serve)
-        connect = far_side.connect("-p", str(near), "-L", f"{free_port}:localhost:{port}")
+        connect = far_side.connect(
+            "--via", "direct", "-p", str(near), "-L", f"{free_port}:localhost:{port}"
+        )
         command = ["prlimit", "--nofile=64", *connect]
         async with at_terminal(command, far_side.environment) as person:
             await carries(free_port)

@@ -71,7 +71,9 @@ async def troubled(far_side: FarSide, *arguments: str) -> AsyncIterator[Troubled
         near = await nursery.start(cutter.serve)
         here, there = free_ports(2)
         tunnels = ["-L", f"{here}:localhost:{end}", "-R", f"{there}:localhost:{end}"]
-        async with session(far_side, "-p", str(near), *tunnels, *arguments) as person:
+        async with session(
+            far_side, "--via", "direct", "-p", str(near), *tunnels, *arguments
+        ) as person:
             for tunnel in (here, there):
                 await carries(tunnel)
             yield Troubled(person, far_side, cutter, port, (here, there))

@@ -121,7 +121,7 @@ async def test_the_package_is_exchanged_and_the_router_restarted_under_a_session
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
         near = str(await nursery.start(cutter.serve))
-        command = far_side.connect("-p", near)
+        command = far_side.connect("--via", "direct", "-p", near)
         async with at_terminal(command, far_side.environment) as old:
             await old.run(b"mine=old")
             package.remove()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,31 @@ import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.link import attachment, line, liveness, pace, reconnect, resumable, rhythm, trial
+from trioet.link import (
+    attachment,
+    greeted,
+    line,
+    liveness,
+    pace,
+    reconnect,
+    resumable,
+    rhythm,
+    slow_dial,
+    steering,
+    trial,
+    ways,
+)
 from trioet.link import dial as dial_module
 from trioet.link.dial import dial
-from trioet.link.line import Line, SocketLine
+from trioet.link.greeted import GreetedLine
+from trioet.link.line import Line, LineBroken, SocketLine
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import CannotConnect, Reconnector
 from trioet.link.rhythm import Rhythm
+from trioet.link.slow_dial import UNCLAIMED_S, SlowDial
+from trioet.link.steering import MOST_PAUSE_S, Steering
 from trioet.link.trial import LARGE
+from trioet.link.ways import LOYALTY_S, Way, Ways
 from trioet.wire.handshake import connect_request_frame, sequence_header_frame
 from trioet.wire.messages import ConnectRequest
 
@@ -38,7 +56,21 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, rhythm, trial)
+MODULES = (
+    attachment,
+    dial_module,
+    greeted,
+    line,
+    liveness,
+    pace,
+    reconnect,
+    resumable,
+    rhythm,
+    slow_dial,
+    steering,
+    trial,
+    ways,
+)
 sweep = Sweep(*MODULES)
 
 
@@ -265,6 +297,141 @@ def test_dialling_can_be_cancelled() -> None:
             await victim.run(connect)
 
     assert sweep.every_step(life) > 1
+
+
+def test_a_greeted_line_can_be_cancelled() -> None:
+    async def life(victim: Victim) -> None:
+        ours, theirs = sockets()
+        line = GreetedLine(ours, b"hello", b"good day")
+
+        async def receive() -> None:
+            assert await line.receive() == b"good day"
+            await line.receive()
+
+        with theirs:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(victim.run, receive)
+                await settle()
+                theirs.sendall(b"x")
+                await settle()
+                assert victim.done
+        line.close()
+
+    assert sweep.every_step(life) > 1
+
+
+def test_a_race_of_ways_can_be_cancelled() -> None:
+    """One fails, one is doubted and waits for the others, and one connects late."""
+
+    async def life(victim: Victim) -> None:
+        cables: list[Cable] = []
+
+        async def refuse() -> Line:
+            await trio.lowlevel.checkpoint()
+            raise ConnectionRefusedError(111, "Connection refused")
+
+        async def fail_late() -> Line:
+            await trio.sleep(2)
+            raise ConnectionRefusedError(111, "Connection refused")
+
+        async def reach() -> Line:
+            await trio.sleep(0.5 if cables else 0)
+            cables.append(Cable())
+            return cables[-1].client
+
+        there = Ways([Way("doubted", reach), Way("none", refuse), Way("late", fail_late)])
+        (await there.dial()).close()
+
+        async def race() -> None:
+            (await there.dial()).close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(victim.run, race)
+            for _ in range(10):
+                jump(0.5)
+                await settle()
+            assert victim.done
+            assert all(cable.client.closed for cable in cables)
+
+    assert sweep.every_step(life) > 4
+
+
+def test_a_slow_dial_and_who_waits_for_it_can_be_cancelled() -> None:
+    async def life(victim: Victim) -> None:
+        cables: list[Cable] = []
+
+        async def reach() -> Line:
+            await trio.sleep(1)
+            cables.append(Cable())
+            return cables[-1].client
+
+        slow = SlowDial(reach)
+
+        async def ask(patience_s: float) -> None:
+            with trio.move_on_after(patience_s), suppress(LineBroken):
+                (await slow.dial()).close()
+
+        async def both() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(slow.run)
+                nursery.start_soon(ask, 5)
+                await trio.sleep(3)
+                nursery.start_soon(ask, 0.5)
+                await trio.sleep(2 * UNCLAIMED_S)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(victim.run, both)
+            for seconds in (1, 1, 1, 1, UNCLAIMED_S, UNCLAIMED_S, UNCLAIMED_S):
+                await settle()
+                jump(seconds)
+            await settle()
+            assert victim.done
+            assert all(cable.client.closed for cable in cables)
+
+    assert sweep.every_step(life) > 4
+
+
+def test_steering_can_be_cancelled() -> None:
+    """While it waits for a detour, between two tries, in one, and while that proves itself."""
+
+    async def life(victim: Victim) -> None:
+        async with trio.open_nursery() as nursery:
+            pair = Pair(nursery)
+            cables: list[Cable] = []
+            is_open = False
+
+            async def reach() -> Line:
+                cables.append(Cable())
+                nursery.start_soon(pair.run_server, cables[-1].server)
+                return cables[-1].client
+
+            async def reach_if_open() -> Line:
+                await trio.lowlevel.checkpoint()
+                if not is_open:
+                    raise ConnectionRefusedError(111, "Connection refused")
+                return await reach()
+
+            there = Ways([Way("port", reach_if_open), Way("ssh", reach, fallback=True)])
+            reconnector = Reconnector(pair.client, ID, there.dial, jitter=random.Random(1))
+            pair.client.on_change = reconnector.line_changed
+            steering = Steering(pair.client, reconnector, there, tell_detour=lambda: None)
+            nursery.start_soon(victim.run, steering.run)
+            fill(pair)
+            await settle()
+            nursery.start_soon(reconnector.run)
+            for step in range(8):
+                await settle()
+                jump(MOST_PAUSE_S if step > 2 else LOYALTY_S)
+                is_open = step > 4
+            await settle()
+            victim.end()
+            await settle()
+            assert victim.done
+            assert pair.client.attached
+            nursery.cancel_scope.cancel()
+
+    assert sweep.every_step(life) > 3
 
 
 def test_every_await_was_cancelled() -> None:

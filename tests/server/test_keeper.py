@@ -63,10 +63,11 @@ class Host:
             await self.keeper.run(listener)
         self.ended.set()
 
-    def start_router(self) -> Router:
+    def start_router(self, name: str = "router.sock") -> Router:
         listener = socket.create_server(("127.0.0.1", 0))
         router = Router(port=listener.getsockname()[1], replay_memory=1 << 30)
-        self.nursery.start_soon(router.serve_keepers, bind_local(self.router_path, 0o600))
+        path = os.path.join(os.path.dirname(self.router_path), name)
+        self.nursery.start_soon(router.serve_keepers, bind_local(path, 0o600))
         self.nursery.start_soon(router.door.serve, listener)
         return router
 
@@ -114,6 +115,27 @@ async def test_with_a_router_connections_come_through_it(host: Host) -> None:
     await caller.echoes(b"hello")
     assert "ids=1" in repr(router)
     assert "own_ports=[]" in repr(host.keeper)
+
+
+async def test_several_routers_lead_to_the_same_session(host: Host) -> None:
+    routers = [host.start_router(name) for name in ("router.sock", "router-b.sock")]
+    caller = Caller(host.nursery)
+    told = invitation(await ask(host.path, caller.request()))
+    assert told["ports"] == [router.port for router in routers]
+    caller.begin(told["ports"][0])
+    await caller.echoes(b"by the first")
+    caller.port = told["ports"][1]
+    caller.cut()
+    await caller.echoes(b"by the second")
+    assert [router.door.accepted for router in routers] == [1, 1]
+
+
+async def test_a_further_router_that_does_not_answer_holds_nobody_up(host: Host) -> None:
+    router = host.start_router()
+    with bind_local(os.path.join(os.path.dirname(host.path), "router-b.sock"), 0o600):
+        caller = Caller(host.nursery)
+        told = invitation(await ask(host.path, caller.request()))
+        assert told == {"version": __version__, "port": router.port, "router": True}
 
 
 async def test_a_router_that_came_later_has_the_later_sessions(host: Host) -> None:

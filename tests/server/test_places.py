@@ -10,7 +10,7 @@ import pytest
 
 from trioet.errors import LocalError
 from trioet.server.local import bind_local
-from trioet.server.places import MAX_SOCKET_PATH, keeper_socket
+from trioet.server.places import MAX_FURTHER, MAX_SOCKET_PATH, keeper_socket, router_sockets_to_try
 from trioet.server.places import runtime_dir as the_runtime_dir
 
 
@@ -53,6 +53,16 @@ def test_a_socket_that_somebody_serves_is_left_alone(runtime_dir: Path) -> None:
     path = str(runtime_dir / "router.sock")
     with bind_local(path, 0o666), pytest.raises(LocalError, match="another trioet server listens"):
         bind_local(path, 0o666)
+
+
+def test_a_keeper_looks_for_further_routers_too(runtime_dir: Path) -> None:
+    for name in ("router-b.sock", "router-a.sock", "router.log", "keeper.sock"):
+        (runtime_dir / name).touch()
+    names = [os.path.basename(path) for path in router_sockets_to_try()]
+    assert names == ["router.sock", "router-a.sock", "router-b.sock"]
+    for number in range(2 * MAX_FURTHER):
+        (runtime_dir / f"router-{number}.sock").touch()
+    assert len(router_sockets_to_try()) == 1 + MAX_FURTHER
 
 
 def test_a_socket_that_nobody_serves_is_replaced(runtime_dir: Path) -> None:

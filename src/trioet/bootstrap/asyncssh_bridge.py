@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 import asyncssh
@@ -56,7 +56,7 @@ async def run(target: SshTarget, command: str, line: bytes) -> Invitation:
       PeerError: the invitation makes no sense.
     """
     config = await fetch_ssh_config(target)
-    route = await _route(target, config)
+    route = await find_route(target, config)
     _log(target.verbose)
     with trio.move_on_after(openssh.INVITATION_DEADLINE_S):
         return await in_asyncio(lambda: _fetch(route, command, line))
@@ -75,8 +75,16 @@ async def fetch_ssh_config(target: SshTarget) -> SshConfig:
     return read_config(target)
 
 
-async def _route(target: SshTarget, config: SshConfig, hops: int = 1) -> list[Hop]:
-    """The hosts on the way, the target last: its ProxyJump, and that of the first of those."""
+async def find_route(
+    target: SshTarget, config: SshConfig, *, hops: int = 1, asks: bool = True
+) -> list[Hop]:
+    """The hosts on the way, the target last: its ProxyJump, and that of the first of those.
+
+    ``asks``: the user may be asked and told things on the way.
+
+    Raises:
+      StepFailed: it has no end, or is one that asyncssh cannot go.
+    """
     jumps = config.proxy_jump.split(",") if config.proxy_jump else []
     if hops + len(jumps) > MAX_HOPS:
         what = f"the way to {target.host} has more than {MAX_HOPS} hosts"
@@ -89,10 +97,10 @@ async def _route(target: SshTarget, config: SshConfig, hops: int = 1) -> list[Ho
         jump_target = _jump_target(jump, target)
         jump_config = await fetch_ssh_config(jump_target)
         if index == 0:
-            route = await _route(jump_target, jump_config, hops + len(jumps))
+            route = await find_route(jump_target, jump_config, hops=hops + len(jumps), asks=asks)
         else:
-            route.append(Hop(jump_target.host, jump_config))
-    return [*route, Hop(target.host, config)]
+            route.append(Hop(jump_target.host, jump_config, asks))
+    return [*route, Hop(target.host, config, asks)]
 
 
 def _jump_target(text: str, target: SshTarget) -> SshTarget:
@@ -100,6 +108,8 @@ def _jump_target(text: str, target: SshTarget) -> SshTarget:
         jump = parse_host(text.removeprefix("ssh://"))
     except UsageError as error:
         raise StepFailed("ssh", f"ProxyJump of {target.host}: {error}") from error
+    if jump.more_ports:
+        raise StepFailed("ssh", f"ProxyJump of {target.host}: sshd has one port")
     port = () if jump.port is None else (f"Port={jump.port}",)
     return SshTarget(jump.host, jump.user, config_file=target.config_file, options=port)
 
@@ -112,13 +122,24 @@ def _log(verbose: int) -> None:
         asyncssh.set_debug_level(min(verbose, 2))
 
 
-async def _fetch(route: list[Hop], command: str, line: bytes) -> Invitation:
+@contextlib.asynccontextmanager
+async def logged_in(route: Sequence[Hop]) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """For asyncio: a connection to the last host of a route, as long as the context lasts.
+
+    Raises:
+      StepFailed: a host cannot be reached, is not to be trusted, or does not let us in.
+    """
     async with contextlib.AsyncExitStack() as connections:
         connection: asyncssh.SSHClientConnection | None = None
         for hop in route:
             with _told_as_unreachable(hop):
                 connection = await _connect(hop, connection, connections)
         assert connection is not None
+        yield connection
+
+
+async def _fetch(route: list[Hop], command: str, line: bytes) -> Invitation:
+    async with logged_in(route) as connection:
         host = route[-1].host
         try:
             return await _read_invitation(connection, host, command, line)

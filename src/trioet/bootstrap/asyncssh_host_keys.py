@@ -27,6 +27,8 @@ class Hop:
 
     host: str
     config: SshConfig
+    asks: bool = True
+    """The user may be asked, and told."""
 
     def __str__(self) -> str:
         return self.host
@@ -64,7 +66,7 @@ class HostKeys:
 
     async def ask(self) -> bool:
         """Ask whether to trust the key that was offered, if that is for the user to say."""
-        may_ask = self.hop.config.strict_host_key_checking == "ask"
+        may_ask = self.hop.asks and self.hop.config.strict_host_key_checking == "ask"
         if self.offered is None or self.changed or not may_ask:
             return False
         answer = await ask(

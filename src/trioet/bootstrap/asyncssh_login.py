@@ -53,7 +53,7 @@ class Login(asyncssh.SSHClient):
         return accepted
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
-        for line in msg.splitlines():
+        for line in msg.splitlines() if self._hop.asks else ():
             print(plain(line), file=sys.stderr)
 
     async def public_key_auth_requested(self) -> list[asyncssh.SSHKeyPair] | None:
@@ -62,7 +62,7 @@ class Login(asyncssh.SSHClient):
             self._locked = []
             if keys := [*await self._agent_keys(), *self._unlocked_keys()]:
                 return keys
-        while self._locked:
+        while self._locked and self._hop.asks:
             path = self._locked.pop(0)
             if keys := await self._unlock(path):
                 return keys
@@ -96,7 +96,7 @@ class Login(asyncssh.SSHClient):
 
     def _may_try(self, method: str) -> bool:
         self._attempts[method] -= 1
-        return self._attempts[method] >= 0
+        return self._attempts[method] >= 0 and self._hop.asks
 
     async def _agent_keys(self) -> list[asyncssh.SSHKeyPair]:
         path = self._hop.config.identity_agent or "SSH_AUTH_SOCK"

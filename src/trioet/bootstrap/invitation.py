@@ -15,6 +15,7 @@ import re
 from typing import Final, NamedTuple, NoReturn
 
 from trioet.bootstrap.credentials import ID_LENGTH, MAX_TERM, PASSKEY_LENGTH
+from trioet.bootstrap.host import MAX_PORTS
 from trioet.bootstrap.plain import plain
 from trioet.errors import PeerError, StepFailed
 
@@ -59,6 +60,8 @@ class Invitation(NamedTuple):
     port: int | None = None
     router: bool | None = None
     version: str | None = None
+    more_ports: tuple[int, ...] = ()
+    """Of further routers, which lead to the same keeper."""
 
     def __repr__(self) -> str:
         return (
@@ -177,15 +180,21 @@ def _invitation(marker: re.Match[bytes], details: bytes | None = None) -> Invita
         return Invitation(client_id, passkey)
     fields = _json_object(details)
     port, router, version = (fields.get(key) for key in ("port", "router", "version"))
+    ports = fields.get("ports", [])
+    if not isinstance(ports, list):
+        raise PeerError("the far side's details list no ports")
     # bool is an int to isinstance, and no port.
-    if port is not None and (type(port) is not int or not 0 < port < 65536):
-        raise PeerError("the far side's details name a port that is none")
+    for each in ports if port is None else (port, *ports):
+        if type(each) is not int or not 0 < each < 65536:
+            raise PeerError("the far side's details name a port that is none")
+    assert port is None or isinstance(port, int), "checked"
     return Invitation(
         client_id,
         passkey,
         port=port,
         router=router if isinstance(router, bool) else None,
         version=plain(version)[:MAX_TERM] if isinstance(version, str) else None,
+        more_ports=tuple(dict.fromkeys(each for each in ports if each != port))[: MAX_PORTS - 1],
     )
 
 

@@ -111,7 +111,7 @@ async def read_ssh_config(running: RunningSsh) -> SshConfig:
         while len(answer) < MAX_CONFIG and (data := await output.receive_some(CHUNK)):
             answer += data
         await output.aclose()  # so that an endless answer ends as well
-        status = await _wait(running.process)
+        status = await wait_ended(running.process)
     if status != 0:
         what = f"ssh rejects its configuration for {running.host} (exit status {status})"
         raise StepFailed("ssh", what, f"`ssh -G {running.host}` says why")
@@ -126,7 +126,7 @@ async def finish(running: RunningSsh) -> None:
     async with AsyncExitStack() as at_end:
         at_end.push_async_callback(_end, running.process)
         with trio.move_on_after(ENDING_GRACE_S):
-            await _wait(running.process)
+            await wait_ended(running.process)
 
 
 async def _read_until_ended(
@@ -159,7 +159,7 @@ async def _read(output: trio.lowlevel.FdStream, reader: InvitationReader) -> Inv
 
 
 async def _cancel_once_ended(process: Child, reading: trio.CancelScope) -> None:
-    await _wait(process)
+    await wait_ended(process)
     await trio.sleep(DRAIN_GRACE_S)
     reading.cancel()
 
@@ -167,7 +167,7 @@ async def _cancel_once_ended(process: Child, reading: trio.CancelScope) -> None:
 async def _failure(running: RunningSsh, reader: InvitationReader) -> StepFailed:
     host = running.host
     with trio.move_on_after(ENDING_GRACE_S):
-        await _wait(running.process)
+        await wait_ended(running.process)
     status = running.process.poll()
     # The same status if a signal ended the far program; but then something was printed.
     if status == EXIT_SSH_FAILED and not reader.last_words():
@@ -182,7 +182,7 @@ async def _failure(running: RunningSsh, reader: InvitationReader) -> StepFailed:
     return reader.no_invitation(f"ssh ended with exit status {status}")
 
 
-async def _wait(process: Child) -> int:
+async def wait_ended(process: Child) -> int:
     """Wait for a process. Cancellation leaves it running."""
     if process.poll() is None:
         ended = os.pidfd_open(process.pid)
@@ -200,4 +200,4 @@ async def _end(process: Child) -> None:
             return
         process.send_signal(number)
         with trio.move_on_after(ENDING_GRACE_S, shield=True):
-            await _wait(process)
+            await wait_ended(process)

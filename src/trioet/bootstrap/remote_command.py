@@ -18,6 +18,12 @@ EXIT_MISSING: Final = 127
 
 IN_HOME: Final = ("~/", "$HOME/", "${HOME}/")
 
+STDIO_READY: Final = b"TRIOET-STDIO\n"
+"""What `trioet stdio` says first, behind whatever start-up files print."""
+
+NOBODY: Final = "nothing answers at port"
+"""How `trioet stdio` complains that nobody listens."""
+
 UNQUOTABLE: Final = frozenset("'!\\\"$`")
 """What has a meaning inside double quotes inside single quotes, to one shell or another."""
 
@@ -50,9 +56,25 @@ def remote_command(
         attempts = _attempt(program, *(as_trioet if is_trioet else as_et))
     else:
         attempts = _attempt("trioet", *as_trioet) + _attempt("etterminal", *as_et)
-    return (
-        f"sh -c 'PATH=\"$PATH:{EXTRA_PATH}\"; {attempts}echo TRIOET-MISSING; exit {EXIT_MISSING}'"
-    )
+    return _in_any_shell(attempts)
+
+
+def stdio_command(port: int, *, terminal_path: str | None = None) -> str:
+    """The command that copies between its streams and a port there, after ``STDIO_READY``.
+
+    Where there is no trioet it prints ``TRIOET-MISSING``.
+
+    Raises:
+      UsageError: the path holds a character that cannot be passed safely.
+    """
+    given = terminal_path if (terminal_path or "").rpartition("/")[2] == "trioet" else None
+    program = quoted(given, "--terminal-path") if given else "trioet"
+    return _in_any_shell(_attempt(program, "", f" stdio --port={port}"))
+
+
+def _in_any_shell(attempts: str) -> str:
+    missing = f"echo TRIOET-MISSING; exit {EXIT_MISSING}"
+    return f"sh -c 'PATH=\"$PATH:{EXTRA_PATH}\"; {attempts}{missing}'"
 
 
 def _attempt(program: str, before: str, arguments: str) -> str:

@@ -26,6 +26,13 @@ OVERRIDES: Final = (
 """What must hold for this ssh; ssh takes the first value it sees, so they come first."""
 
 
+QUIETLY: Final = (
+    *("-o", "PermitLocalCommand=no"),  # what it prints would go to the server
+    *("-o", "LogLevel=INFO"),  # tells why a channel was not opened
+)
+"""What must hold for an ssh that nobody sees, unless it asks."""
+
+
 class SshTarget(NamedTuple):
     """Whom ssh is to call, and how, in the words of its command line."""
 
@@ -60,6 +67,32 @@ def ssh_argv(target: SshTarget, command: str) -> list[str]:
     """The command line that runs ``command`` on the target."""
     verbose = ["-v"] * target.verbose
     return ["ssh", *OVERRIDES, *verbose, *ssh_choices(target), "--", target.host, command]
+
+
+def ssh_channel_argv(
+    target: SshTarget, port: int, command: str = "", *, shared: bool = True, asks: bool = False
+) -> list[str]:
+    """The command line whose stdin and stdout lead to ``command`` on the target's host, or
+    without one to ``port`` there. Unless it ``asks``, it asks nothing.
+
+    ``shared``: over the connection of a ControlMaster, if there is one. It never becomes one
+    itself: it is ended whenever another way works, and others would end with it.
+    """
+    sharing = ["-o", "ControlMaster=no"] if shared else ["-S", "none"]
+    end = [target.host, command] if command else [target.host]
+    channel = [] if command else ["-W", f"localhost:{port}"]
+    asking = [] if asks else ["-o", "BatchMode=yes"]
+    return [
+        "ssh",
+        *OVERRIDES,
+        *asking,
+        *QUIETLY,
+        *sharing,
+        *channel,
+        *ssh_choices(target),
+        "--",
+        *end,
+    ]
 
 
 def ssh_config_argv(target: SshTarget) -> list[str]:
@@ -110,7 +143,7 @@ def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
     Raises:
       StepFailed: there is no ssh program.
     """
-    nothing = _above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    nothing = above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     return _spawn(argv, host, nothing, stderr=nothing)
 
 
@@ -132,10 +165,10 @@ def _spawn(argv: Sequence[str], host: str, stdin: int, *, stderr: int) -> Runnin
 def _pipe() -> tuple[int, int]:
     """A pipe: its reading and its writing end."""
     reading, writing = os.pipe()
-    return _above_streams(reading), _above_streams(writing)
+    return above_streams(reading), above_streams(writing)
 
 
-def _above_streams(descriptor: int) -> int:
+def above_streams(descriptor: int) -> int:
     """The same under a number that is none of the standard streams', one of which may be
     closed here."""
     if descriptor > 2:

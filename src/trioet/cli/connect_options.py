@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
-from trioet.bootstrap.host import parse_host
+from trioet.bootstrap.host import HostArgument, parse_host, parse_ports
 from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.forward_options import add_forward_arguments, read_forwards
+from trioet.cli.way_options import Via, add_way_arguments
 from trioet.errors import UsageError
 
 TYPE_CHECKING = False
@@ -33,13 +34,14 @@ MACSERVER_TERMINAL: Final = "/usr/local/bin/etterminal"
 CONTROLS: Final = string.ascii_letters + "[\\]^_"
 """What makes a control character after ``^``."""
 
-USAGE: Final = "trioet connect [options] [user@]host[:port] [-- COMMAND...]"
+USAGE: Final = "trioet connect [options] [user@]host[:port[,port]] [-- COMMAND...]"
 
 EPILOG: Final = """\
 An IPv6 address may stand in brackets, and must if a port follows it. Everything else about
 the host comes from ssh's configuration: HostName, User, keys, jump hosts and the rest.
 
-While connected, after Enter: ~. disconnects, ~^Z suspends, ~? lists what there is.
+While connected, after Enter: ~. disconnects, ~^Z suspends, ~L logs in again by ssh, ~? lists
+what there is.
 The exit status is that of the remote shell or COMMAND; 255 if trioet or ssh failed.
 """
 
@@ -64,6 +66,8 @@ class ConnectOptions(NamedTuple):
     host: str
     user: str | None = None
     port: int | None = None
+    more_ports: tuple[int, ...] = ()
+    via: Via = Via.AUTO
     command: str | None = None
     stays: bool = False
     """With a command: leave the shell open after it (``--noexit``)."""
@@ -125,7 +129,7 @@ def parse_escape(text: str) -> bytes | None:
     raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
 
 
-T = TypeVar("T", str, int)
+T = TypeVar("T", str, tuple[int, ...])
 
 
 class _Once(argparse.Action):
@@ -150,7 +154,7 @@ class Parser(argparse.ArgumentParser):
 
 def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     """Define every option of `trioet connect`, and the host."""
-    parser.add_argument("host", metavar="[user@]host[:port]", help="as ssh knows it")
+    parser.add_argument("host", metavar="[user@]host[:port[,port]]", help="as ssh knows it")
     _add_session_arguments(parser.add_argument_group("session"))
     tunnels = parser.add_argument_group("tunnels")
     add_forward_arguments(tunnels)
@@ -224,11 +228,12 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-p", "--port"),
         action=_Once,
-        metavar="N",
-        type=_port,
-        help=f"port of the trioet or ET server (default: what it says, else {DEFAULT_PORT}); "
-        "that of sshd is ssh's business: -o Port=N",
+        metavar="N[,N]",
+        type=_ports,
+        help=f"port of the trioet or ET server (default: what it says, else {DEFAULT_PORT}); of "
+        "several, whichever works; that of sshd is ssh's business: -o Port=N",
     )
+    add_way_arguments(group)
     group.add_argument(
         "--terminal-path",
         action=_Once,
@@ -330,13 +335,16 @@ def parse(argv: Sequence[str]) -> ConnectOptions:
 
 def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptions:
     host = parse_host(given.host)
+    ports = agreed_ports(host, given)
     command = _command(given, after_dashes)
     if given.macserver and given.terminal_path:
         raise UsageError("--macserver and --terminal-path both say where the terminal is")
     return ConnectOptions(
         host=host.host,
         user=agreed(host.user, given.username, "user", "-u/-l"),
-        port=agreed(host.port, given.port, "port", "-p"),
+        port=next(iter(ports), None),
+        more_ports=ports[1:],
+        via=given.via,
         command=command,
         stays=given.noexit,
         keepalive_s=given.keepalive,
@@ -372,9 +380,19 @@ def _command(given: argparse.Namespace, after_dashes: list[str]) -> str | None:
     return command
 
 
+def agreed_ports(host: HostArgument, given: argparse.Namespace) -> tuple[int, ...]:
+    """The ports that host or ``-p`` name; none if it is left to the far side."""
+    in_host = () if host.port is None else (host.port, *host.more_ports)
+    return agreed(in_host or None, given.port, "port", "-p") or ()
+
+
 def agreed(in_host: T | None, by_option: T | None, what: str, option: str) -> T | None:
     if in_host is not None and by_option is not None and in_host != by_option:
-        raise UsageError(f"two {what}s: {in_host} in the host, {by_option} by {option}")
+        texts = [
+            word if isinstance(word, str) else ",".join(map(str, word))
+            for word in (in_host, by_option)
+        ]
+        raise UsageError(f"two {what}s: {texts[0]} in the host, {texts[1]} by {option}")
     return in_host if in_host is not None else by_option
 
 
@@ -389,10 +407,11 @@ def _keepalive(text: str) -> float:
     return seconds
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; ports go from 1 to 65535")
-    return int(text)
+def _ports(text: str) -> tuple[int, ...]:
+    try:
+        return parse_ports(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _escape(text: str) -> str:

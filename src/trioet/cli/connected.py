@@ -17,12 +17,12 @@ from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
-from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
+from trioet.cli.connect_options import ConnectOptions, parse_escape
 from trioet.cli.private import keep_private
+from trioet.cli.session_ways import SessionWays
 from trioet.client.app import Client, Wish
 from trioet.client.console import Console, open_console
 from trioet.errors import SessionLost, StepFailed, TrioetError
-from trioet.link.dial import dial
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused
 from trioet.session.descriptors import raise_limit
@@ -83,14 +83,16 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
     keep_private()
     raise_limit()
     gc.freeze()  # what was imported stays: the collector need never look at it again
-    port = options.port or invitation.port or DEFAULT_PORT
+    ways = SessionWays(options, config, invitation)
     with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
             passkey=invitation.passkey.encode(),
             host=options.host,
-            dial=lambda: dial(config.hostname, port, config.address_family),
+            dial=ways.dial,
+            log_in=ways.log_in,
+            login_needed=ways.login_needed,
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),
@@ -103,9 +105,9 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
         )
         client = Client(wish, console, _write_error)
         try:
-            status = await _run_until_signal(client)
+            status = await _run_until_signal(client, ways, console)
         except (CannotConnect, Refused) as error:
-            raise _explained(error, options, config, port) from error
+            raise _explained(error, ways) from error
         except SessionLost as error:
             hint = "it was restarted, or the session was ended there"
             raise StepFailed("session", f"{options.host}: {error}", hint) from error
@@ -114,7 +116,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
     return status
 
 
-async def _run_until_signal(client: Client) -> int:
+async def _run_until_signal(client: Client, ways: SessionWays, console: Console) -> int:
     status = 0
 
     async def end_on_signal() -> None:
@@ -126,6 +128,7 @@ async def _run_until_signal(client: Client) -> int:
     failure: TrioetError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end_on_signal)
+        nursery.start_soon(ways.run, client.link, client.reconnector, console.notice)
         try:
             status = await client.run()
         except TrioetError as error:
@@ -224,16 +227,14 @@ def _typed(options: ConnectOptions) -> bytes:
     return os.fsencode(options.command) + (b"\n" if options.stays else b"; exit\n")
 
 
-def _explained(
-    error: CannotConnect | Refused, options: ConnectOptions, config: SshConfig, port: int
-) -> StepFailed:
-    where = f"{config.hostname} port {port}"
+def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
+    where = ways.where
     if isinstance(error, CannotConnect):
         return StepFailed(
             "connect",
             f"ssh works, but {where} cannot be reached from here: {error}",
-            f"is port {port} open in the firewalls between, and a trioet or ET server behind it? "
-            "-p names another port",
+            f"is it open in the firewalls between, and a trioet or ET server behind it? -p names "
+            f"another port, `trioet doctor {ways.host}` looks why",
         )
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(

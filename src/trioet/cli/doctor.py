@@ -15,6 +15,7 @@ from trioet.cli.connect_options import (
     add_server_arguments,
     add_ssh_arguments,
     agreed,
+    agreed_ports,
 )
 from trioet.errors import UsageError
 
@@ -106,7 +107,7 @@ def _destination(given: argparse.Namespace) -> Destination:
     )
     return Destination(
         target,
-        port=agreed(host.port, given.port, "port", "-p"),
+        port=next(iter(agreed_ports(host, given)), None),
         terminal_path=MACSERVER_TERMINAL if given.macserver else given.terminal_path,
         server_fifo=given.serverfifo,
     )

@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "see it work: a whole session on this machine, its link cut every few seconds",
     "terminal": "what ssh runs on the far side; not for people",
     "check": "what `trioet doctor` asks on the far side; not for people",
+    "stdio": "a port of that machine, for an ssh that may not forward; not for people",
     "keeper": "what holds a user's sessions; started by terminal",
 }
 

@@ -6,6 +6,7 @@ wakers. What is shown, and how, is the business of screen.py; tunnels are that o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,10 @@ import trio
 from trioet.bootstrap.plain import plain
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
+from trioet.client.routes import Routes
 from trioet.client.screen import Screen
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
-from trioet.client.ways import Ways
 from trioet.errors import (
     LocalError,
     PacketError,
@@ -99,6 +100,7 @@ class Wish:
     passkey: bytes = field(repr=False)
     host: str
     dial: Callable[[], Awaitable[Line]]
+    """Connects, and asks nothing."""
     environment: Mapping[bytes, bytes]
     keepalive_s: float | None = None
     """Seconds between signs of life; None: as few as the way needs, where the server agrees."""
@@ -109,6 +111,10 @@ class Wish:
     forwards: tuple[Forward, ...] = ()
     exit_on_forward_failure: bool = False
     gateway_ports: bool = False
+    log_in: Callable[[], Awaitable[Line]] | None = None
+    """Connects, and may ask the user."""
+    login_needed: Callable[[], bool] = lambda: False
+    """Whether that would help now: what asks nothing got no answer for want of one."""
 
 
 class Client:
@@ -121,7 +127,7 @@ class Client:
         self.link = ResumableLink(wish.passkey, Role.CLIENT, self)
         self.reconnector = Reconnector(self.link, wish.client_id, wish.dial)
         self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
-        self._ways = Ways()
+        self._routes = Routes()
         self.link.on_change = self._line_changed
         self._screen = Screen(console, self._grant)
         self._debt = Debt()
@@ -138,6 +144,8 @@ class Client:
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
+        self._patience = trio.CancelScope()
+        """Of :meth:`_enter`, for the first answer."""
         self._troubled = trio.Event()
         self._begun = trio.current_time()
         self._over: SessionOver | None = None
@@ -253,9 +261,10 @@ class Client:
         return self._exit_status()
 
     async def _enter(self, nursery: trio.Nursery) -> None:
-        with trio.move_on_after(RESPONSE_DEADLINE_S) as patience:
+        self._patience.deadline = trio.current_time() + RESPONSE_DEADLINE_S
+        with self._patience:
             await self._welcomed.wait()
-        if patience.cancelled_caught:
+        if self._patience.cancelled_caught:
             what = f"{self._wish.host} did not answer within {RESPONSE_DEADLINE_S:g} s"
             self.fail(StepFailed("session", what, "is it really a trioet or ET server?"))
             return
@@ -283,16 +292,26 @@ class Client:
         return "exec" in (self._accepted or ()) and self._wish.exec.command is not None
 
     async def _keep_connected(self) -> None:
-        try:
-            await self.reconnector.run()
-        except* (CannotConnect, Refused, SessionLost, LocalError) as group:
-            self._connection_failed(group)
+        line: Line | None = None
+        while True:
+            failure: BaseException | None = None
+            try:
+                await self.reconnector.run(line)
+            except* (CannotConnect, Refused, SessionLost, LocalError) as group:
+                failure = group
+            while isinstance(failure, BaseExceptionGroup):
+                failure = failure.exceptions[0]
+            assert isinstance(failure, TrioetError), "it never returns"
+            line = None
+            if isinstance(failure, CannotConnect) and self._wish.login_needed():
+                self._patience.deadline = math.inf
+                line = await self._ask_for_line()
+                self._patience.deadline = trio.current_time() + RESPONSE_DEADLINE_S
+            if line is None:
+                self._connection_failed(failure)
+                return
 
-    def _connection_failed(self, group: BaseExceptionGroup[TrioetError]) -> None:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        assert isinstance(error, TrioetError)
+    def _connection_failed(self, error: TrioetError) -> None:
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
             # An ET server has no other way to say that the shell has ended (1.12).
             self._over = SessionOver(status=0)
@@ -329,6 +348,8 @@ class Client:
                 part = parts.popleft()
                 if part is EscapeCommand.COMMAND_LINE:
                     await self._follow_command_line(_take_line(parts))
+                elif part is EscapeCommand.LOG_IN:
+                    await self._log_in()
                 elif isinstance(part, EscapeCommand):
                     self._command(part)
                 else:
@@ -400,6 +421,33 @@ class Client:
             case Help():
                 self._console.notice(SESSION_HELP)
 
+    async def _log_in(self) -> None:
+        """Follow ~L: the session goes over the connection of a new login."""
+        if self._wish.log_in is None:
+            self._console.notice("trioet: ssh is no way of this session; see --via")
+        elif line := await self._ask_for_line():
+            self.reconnector.take_beside(line)
+
+    async def _ask_for_line(self) -> Line | None:
+        """Let ssh ask the user; return its connection, None if there is none.
+
+        Cancellation leaves the terminal to be restored by its owner.
+        """
+        assert self._wish.log_in is not None, "there is a login"
+        self._hide_status()
+        line: Line | None = None
+        said = "trioet: logged in"
+        async with self._screen.held():
+            self._console.enter_line_mode()
+            self._console.notice(f"\ntrioet: ssh logs in to {self._wish.host}")
+            try:
+                line = await self._wish.log_in()
+            except TrioetError as error:
+                said = f"trioet: {error}"
+            self._console.enter_raw()
+        self._console.notice(said)
+        return line
+
     # The window, and what happens around us
 
     def _send_size(self) -> None:
@@ -413,7 +461,7 @@ class Client:
     def _line_changed(self) -> None:
         self._liveness.line_changed()
         self.reconnector.line_changed()
-        self._ways.follow(self.link.lines)
+        self._routes.follow(self.link.lines)
         if not self.link.attached:
             self._trouble()
 
@@ -422,7 +470,7 @@ class Client:
         self.reconnector.suspect()
 
     def _network_changed(self) -> None:
-        self._liveness.probe(moved=self._ways.moved())
+        self._liveness.probe(moved=self._routes.moved())
         self.reconnector.network_changed()
 
     def _resumed(self) -> None:
@@ -451,10 +499,11 @@ class Client:
         silence = trio.current_time() - self._heard_at()
         reason = self.reconnector.reason
         why = f" ({reason})" if reason != NO_REPLY else ""
-        text = (
-            f"trioet: no reply from {self._wish.host} for {silence:.0f} s{why}; "
-            "typing is kept, Enter ~. disconnects"
-        )
+        what = f"trioet: no reply from {self._wish.host} for {silence:.0f} s"
+        if self._wish.login_needed():
+            text = f"{what}; Enter ~L lets ssh ask you to log in, Enter ~. disconnects{why}"
+        else:
+            text = f"{what}{why}; typing is kept, Enter ~. disconnects"
         self._screen.show_status(text, *self._size[:2])
 
     def _heard_at(self) -> float:

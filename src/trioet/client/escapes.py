@@ -15,6 +15,7 @@ class EscapeCommand(Enum):
     SUSPEND = b"\x1a"
     LIST = b"#"
     COMMAND_LINE = b"C"
+    LOG_IN = b"L"
 
 
 _COMMANDS: Final = {command.value: command for command in EscapeCommand}
@@ -29,6 +30,7 @@ def help_text(escape: bytes) -> str:
         f"  {key}^Z  suspend trioet",
         f"  {key}#   list tunnels",
         f"  {key}C   command line: open or close tunnels",
+        f"  {key}L   log in again by ssh, which may ask you",
         f"  {key}?   show this",
         f"  {key}{key}   type {key} itself",
     )

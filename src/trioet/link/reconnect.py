@@ -19,6 +19,7 @@ import trio
 from trioet.errors import PeerError, SessionLost, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import Refused, ResumableLink
+from trioet.link.ways import NoWay
 from trioet.wire.messages import ConnectStatus
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,12 @@ class CannotConnect(TrioetError):
 class Attempt:
     """One try: dial, shake hands, and then the life of the line."""
 
-    def __init__(self) -> None:
+    def __init__(self, line: Line | None = None) -> None:
         self.begun = trio.current_time()
         self.scope = trio.CancelScope()
-        self.line: Line | None = None
+        self.beside = line is not None
+        """It may go on though a line works."""
+        self.line = line
         self.error: Exception | None = None
         self.over = False
 
@@ -97,6 +100,10 @@ class Reconnector:
         """Seconds that a server must deny the session for; DENIED_S if it says "over" first."""
         self.refused = 0
         """Connections given up because what came was not of our server."""
+        self.on_lines: Callable[[], None] = lambda: None
+        """Called when a line was attached, proven or lost, or something was answered."""
+        self.on_wake: Callable[[], None] = lambda: None
+        """Called when something makes success likely."""
         self._link = link
         self._client_id = client_id
         self._dial = dial
@@ -114,12 +121,21 @@ class Reconnector:
         self._refused_first = self._refused_last = -math.inf
         self._started = 0.0
         self._failure: Exception | None = None
+        self._nursery: trio.Nursery | None = None
 
     # What others tell us
 
     def line_changed(self) -> None:
         """A line was attached, proven or lost."""
+        self.on_lines()
         self._changed.unpark_all()
+
+    def take_beside(self, line: Line) -> None:
+        """Use this line too, which becomes the only one when it has proven itself."""
+        assert self._nursery is not None, "run() comes first"
+        attempt = Attempt(line)
+        self._attempts.append(attempt)
+        self._nursery.start_soon(self._run_attempt, attempt)
 
     def suspect(self) -> None:
         """The line in use does not answer: find another, beside it."""
@@ -135,6 +151,7 @@ class Reconnector:
         self.tries = 0
         self._woken = True
         self._next_try = min(self._next_try, self._last_try + WAKE_PAUSE_S)
+        self.on_wake()
         self._changed.unpark_all()
 
     def network_changed(self) -> None:
@@ -156,8 +173,10 @@ class Reconnector:
 
     # The loop
 
-    async def run(self) -> None:
+    async def run(self, line: Line | None = None) -> None:
         """Keep the link attached until cancelled, or until the session is over.
+
+        ``line`` is one that is there already. May be called again after CannotConnect.
 
         Cancellation closes all lines and loses no packet.
 
@@ -170,6 +189,10 @@ class Reconnector:
         self._started = trio.current_time()
         self._begin()
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._attempts.clear()
+            if line is not None:
+                self.take_beside(line)
             while True:
                 self._look_at_outcomes()
                 if self._satisfied():
@@ -197,7 +220,7 @@ class Reconnector:
 
     def _pending(self) -> list[Attempt]:
         lines = self._link.lines
-        return [attempt for attempt in self._attempts if attempt.line not in lines]
+        return [a for a in self._attempts if a.line not in lines and not a.beside]
 
     def _cancel_pending(self) -> None:
         for attempt in self._pending():
@@ -247,8 +270,9 @@ class Reconnector:
     async def _run_attempt(self, attempt: Attempt) -> None:
         with attempt.scope:
             try:
-                with trio.fail_after(DIAL_DEADLINE_S):
-                    attempt.line = await self._dial()
+                if attempt.line is None:
+                    with trio.fail_after(DIAL_DEADLINE_S):
+                        attempt.line = await self._dial()
                 await self._link.run_client_line(attempt.line, self._client_id)
             except (OSError, LineBroken, TrioetError) as error:
                 attempt.error = error
@@ -313,6 +337,8 @@ def timed_out() -> TimeoutError:
 def patience_at_first(error: Exception) -> float:
     """How long the first connections may fail of this, in seconds, before it is told."""
     match error:
+        case NoWay(failures=failures):
+            return max(patience_at_first(failure) for _, failure in failures)
         case LineBroken() | TimeoutError():
             return FIRST_PATIENCE_S
         case socket.gaierror():
@@ -325,6 +351,10 @@ def patience_at_first(error: Exception) -> float:
 
 def explain(error: BaseException) -> str:
     """Say in a few words why a line could not be had, or was lost."""
+    if isinstance(error, NoWay):
+        if len(error.failures) == 1:
+            return explain(error.failures[0][1])
+        return "; ".join(f"{way.name}: {explain(failure)}" for way, failure in error.failures)
     group: BaseException | None = error
     while isinstance(group, OSError) and group.__cause__ is not None:
         group = group.__cause__

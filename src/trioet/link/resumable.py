@@ -382,6 +382,14 @@ class ResumableLink:
         """The lines in use, oldest first."""
         return [attachment.line for attachment in self._attachments]
 
+    @property
+    def proven_line(self) -> Line | None:
+        """The line over which the session goes: the newest that has proven itself."""
+        proven = (
+            attachment.line for attachment in reversed(self._attachments) if attachment.proven
+        )
+        return next(proven, None)
+
     def drop_proven_line(self) -> None:
         """Close the line that carried the session, as if the network had."""
         for attachment in self._attachments:

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -45,6 +45,9 @@ REQUEST_DEADLINE_S: Final = 5.0
 MAX_REQUESTS: Final = 16
 """Connections at once that have not said all of their request: a further one takes the place
 of the oldest, for who is honest says it at once."""
+
+FURTHER_ROUTERS_S: Final = 1.0
+"""How long all routers but the first may take to answer before their ports are not told."""
 
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
@@ -149,7 +152,7 @@ class Keeper:
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
         async with self._looking_for_router:
-            registration = await self._find_router(request.router_socket, nursery)
+            registrations = await self._find_routers(request.router_socket, nursery)
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
         if len(self._roster) >= MAX_SESSIONS:
@@ -160,21 +163,18 @@ class Keeper:
             )
         if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
-        if registration is None:
+        if not registrations:
             first, last = request.ports or OWN_PORTS
-            port = self._listen_by_itself(range(first, last + 1), nursery)
-        else:
-            port = registration.port
+            ports = [self._listen_by_itself(range(first, last + 1), nursery)]
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
         arrivals = self._roster.add(client_id)
-        nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registration)
-        if registration is not None:
-            if not await registration.register(client_id):
-                self._sessions[client_id][1].cancel()
-                raise StepFailed("router", f"the router at {registration.path} refused the session")
-            port = registration.port
-        details = {"version": __version__, "port": port, "router": registration is not None}
+        nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registrations)
+        if registrations:
+            ports = await self._register(client_id, registrations)
+        details = {"version": __version__, "port": ports[0], "router": bool(registrations)}
+        if len(ports) > 1:
+            details["ports"] = ports
         return INVITED + _json_line(details)
 
     def _status(self) -> bytes:
@@ -189,28 +189,49 @@ class Keeper:
         }
         return INVITED + _json_line(fields)
 
+    async def _register(
+        self, client_id: bytes, registrations: Sequence[RouterRegistration]
+    ) -> list[int]:
+        """Register a session; return the ports where its client may come.
+
+        Raises:
+          StepFailed: the first router refuses it. What others say is no reason to.
+        """
+        first, *further = registrations
+        if not await first.register(client_id):
+            self._sessions[client_id][1].cancel()
+            raise StepFailed("router", f"the router at {first.path} refused the session")
+        ports = [first.port]
+        with trio.move_on_after(FURTHER_ROUTERS_S):
+            for registration in further:
+                if await registration.register(client_id) and registration.port not in ports:
+                    ports.append(registration.port)
+        return ports
+
     def end_sessions(self, reason: str) -> None:
         """End every session; its client is told why."""
         for session, scope in self._sessions.values():
             session.farewell(reason)
             scope.cancel()
 
-    async def _find_router(self, path: str, nursery: trio.Nursery) -> RouterRegistration | None:
+    async def _find_routers(self, path: str, nursery: trio.Nursery) -> list[RouterRegistration]:
+        found = []
         for candidate in [path] if path else router_sockets_to_try():
-            if candidate in self._registrations:
-                return self._registrations[candidate]
-            registration = RouterRegistration(candidate, self._from_router, self._set_share)
-            if await registration.connect():
+            registration = self._registrations.get(candidate)
+            if registration is None:
+                registration = RouterRegistration(candidate, self._from_router, self._set_share)
+                if not await registration.connect():
+                    continue
                 self._registrations[candidate] = registration
                 nursery.start_soon(_guarded, registration.run)
-                return registration
-        if path:
+            found.append(registration)
+        if path and not found:
             raise StepFailed(
                 "router",
                 f"no trioet server listens at {path}",
                 "start it (trioet serve --socket …), or leave --serverfifo away",
             )
-        return None
+        return found
 
     def _listen_by_itself(self, ports: range, nursery: trio.Nursery) -> int:
         for port in self._own_ports:
@@ -248,7 +269,7 @@ class Keeper:
         name: str,
         request: OpenRequest,
         arrivals: trio.MemoryReceiveChannel[Arrival],
-        registration: RouterRegistration | None,
+        registrations: Sequence[RouterRegistration],
     ) -> None:
         origin = Origin(request.term, request.environment, name, runtime_dir())
         session = TerminalSession(origin)
@@ -264,7 +285,7 @@ class Keeper:
         finally:
             del self._sessions[client_id]
             self._roster.remove(client_id)
-            if registration is not None:
+            for registration in registrations:
                 registration.remove(client_id)
             self._links.discard(link)
             link.close()

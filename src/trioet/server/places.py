@@ -12,6 +12,9 @@ from trioet.errors import LocalError
 
 SYSTEM_ROUTER_SOCKET = "/run/trioet/router.sock"
 
+MAX_FURTHER = 7
+"""Routers beside one; a client tries no more ports (trioet.bootstrap.host.MAX_PORTS)."""
+
 MAX_SOCKET_PATH = 107
 """Bytes that fit struct sockaddr_un, unix(7)."""
 
@@ -58,11 +61,24 @@ def router_socket_to_serve() -> str:
 
 
 def router_sockets_to_try() -> list[str]:
-    """Where a keeper looks for a router: the user's own first, then the machine's."""
+    """Where a keeper looks for routers: the user's own first, then the machine's.
+
+    Beside each router.sock those of further routers, ``router-NAME.sock``.
+    """
     own = os.path.join(runtime_dir(), "router.sock")
     if "TRIOET_RUNTIME_DIR" in os.environ:
-        return [own]
-    return [own, SYSTEM_ROUTER_SOCKET]
+        return _with_further(own)
+    return [*_with_further(own), *_with_further(SYSTEM_ROUTER_SOCKET)]
+
+
+def _with_further(path: str) -> list[str]:
+    directory = os.path.dirname(path)
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        names = []
+    further = [name for name in names if name.startswith("router-") and name.endswith(".sock")]
+    return [path, *(os.path.join(directory, name) for name in sorted(further)[:MAX_FURTHER])]
 
 
 def check_socket_place(path: str) -> None:

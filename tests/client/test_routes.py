@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trioet.client.ways import Ways, read_way, way_to
+from trioet.client.routes import Routes, read_way, way_to
 from trioet.link.line import SocketLine
 
 GATEWAY, CACHE = 5, 12
@@ -50,7 +50,7 @@ def test_what_is_no_address_has_no_way(address: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels are not asked")
 async def test_the_way_of_the_newest_line_is_followed() -> None:
-    ways = Ways()
+    ways = Routes()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         line = SocketLine(socket.create_connection(listener.getsockname()))
         assert line.peer_address == "127.0.0.1"
@@ -65,7 +65,7 @@ async def test_the_way_of_the_newest_line_is_followed() -> None:
 
 WALK = """
 import subprocess
-from trioet.client.ways import way_to
+from trioet.client.routes import way_to
 
 def ip(words):
     subprocess.run(["ip", *words.split()], check=True)

@@ -21,7 +21,7 @@ _DESTINATION: Final = 1  # RTA_DST
 _WAY: Final = frozenset({4, 5, 7, 18})  # RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_VIA
 
 
-class Ways:
+class Routes:
     """Remember the way of the newest line, and notice when it is another."""
 
     def __init__(self) -> None:

@@ -1,0 +1,92 @@
+"""The ways that a session of `trioet connect` may take, from what the user and the far side say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from shutil import which
+
+import trio
+
+from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.ssh_channel import OpenChannel
+from trioet.bootstrap.ssh_child import SshChild
+from trioet.bootstrap.ssh_config import SshConfig
+from trioet.bootstrap.ssh_way import SshWay
+from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
+from trioet.cli.way_options import Via
+from trioet.link.dial import dial
+from trioet.link.line import Line
+from trioet.link.reconnect import Reconnector
+from trioet.link.resumable import ResumableLink
+from trioet.link.steering import Steering
+from trioet.link.ways import Way, Ways
+from trioet.wire.handshake import connect_request_frame
+from trioet.wire.messages import ConnectRequest
+
+
+class SessionWays:
+    """Every port directly, then ssh: as far as ``--via`` allows."""
+
+    def __init__(self, options: ConnectOptions, config: SshConfig, invitation: Invitation) -> None:
+        asked = () if options.port is None else (options.port, *options.more_ports)
+        told = () if invitation.port is None else (invitation.port, *invitation.more_ports)
+        # Seen from the server's own machine, its ports are those that it tells.
+        ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
+        plural = "s" if len(ports) > 1 else ""
+        self.host = options.host
+        self.where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
+        """Where the session goes, for messages."""
+        self._ssh: SshWay | None = None
+        ways: list[Way] = []
+        if options.via is not Via.SSH:
+            for port in ports:
+                dial_port = partial(dial, config.hostname, port, config.address_family)
+                ways.append(Way(f"port {port}", dial_port))
+        if options.via is not Via.DIRECT:
+            greeting = connect_request_frame(ConnectRequest(invitation.client_id.encode()))
+            open_channel = _speaks_ssh(options, config)
+            ssh = SshWay(options.host, open_channel, theirs, greeting, options.terminal_path)
+            ways.append(Way("ssh", ssh.dial, fallback=True, wake=ssh.wake))
+            self._ssh = ssh
+            self._ssh_way = ways[-1]
+        self._ways = Ways(ways)
+        self.dial = self._ways.dial
+        self.log_in = self._log_in if self._ssh is not None else None
+        """Dials through ssh, which may ask the user; None where it is no way."""
+
+    def login_needed(self) -> bool:
+        """Whether ssh would get through, could it ask the user."""
+        return self._ssh is not None and self._ssh.needs_user
+
+    async def _log_in(self) -> Line:
+        assert self._ssh is not None, "it is a way"
+        line = await self._ssh.log_in()
+        self._ways.add(self._ssh_way, line)
+        return line
+
+    async def run(
+        self, link: ResumableLink, reconnector: Reconnector, notice: Callable[[str], None]
+    ) -> None:
+        """Serve those who dial, and keep the session on the best way, until cancelled."""
+
+        def tell_detour() -> None:
+            notice(
+                f"trioet: {self.where} cannot be reached from here: the session goes through ssh "
+                f"(`trioet doctor {self.host}` looks why)"
+            )
+
+        steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)
+        async with trio.open_nursery() as nursery:
+            if self._ssh is not None:
+                nursery.start_soon(self._ssh.run)
+            nursery.start_soon(steering.run)
+
+
+def _speaks_ssh(options: ConnectOptions, config: SshConfig) -> OpenChannel:
+    """Who spoke ssh for the login does it again."""
+    if options.ssh_backend is SshBackend.ASYNCSSH or which("ssh") is None:
+        from trioet.bootstrap.asyncssh_channel import AsyncsshChannel
+
+        return partial(AsyncsshChannel, options.ssh_target, config)
+    return partial(SshChild, options.ssh_target)
