@@ -50,6 +50,23 @@ def remote_command(
         attempts = _attempt(program, *(as_trioet if is_trioet else as_et))
     else:
         attempts = _attempt("trioet", *as_trioet) + _attempt("etterminal", *as_et)
+    return _first_of(attempts)
+
+
+def relay_command(*, server_fifo: str | None = None, port: int | None = None) -> str:
+    """The command that brings a relay, on a jumphost, or prints ``TRIOET-MISSING``.
+
+    ``port`` is where a keeper shall listen if no server runs there.
+
+    Raises:
+      UsageError: a path holds a character that cannot be passed safely.
+    """
+    fifo = f" --serverfifo={_quoted(server_fifo, '--jserverfifo')}" if server_fifo else ""
+    own_port = f" --port={port}" if port is not None else ""
+    return _first_of(_attempt("trioet", "", f" terminal --relay{own_port}{fifo}"))
+
+
+def _first_of(attempts: str) -> str:
     return (
         f"sh -c 'PATH=\"$PATH:{EXTRA_PATH}\"; {attempts}echo TRIOET-MISSING; exit {EXIT_MISSING}'"
     )

@@ -38,6 +38,9 @@ class SshTarget(NamedTuple):
     gateway_ports: bool = False
     """``-g``: for the tunnels in the configuration, none of which this ssh opens."""
 
+    jumps: str | None = None
+    """``-J``: the hosts on the way."""
+
 
 class RunningSsh(NamedTuple):
     """A started ssh. Its owner reads ``output`` and then owns neither fd nor process.
@@ -79,6 +82,8 @@ def _choices(target: SshTarget) -> list[str]:
         words += ["-i", path]
     if target.user is not None:
         words += ["-l", target.user]
+    if target.jumps is not None:
+        words += ["-J", target.jumps]
     for option in target.options:
         words += ["-o", option]
     return words

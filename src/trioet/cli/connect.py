@@ -6,13 +6,22 @@ import os
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
 from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_config_argv
+from trioet.bootstrap.ssh_sharing import shared_logins
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import StepFailed
+from trioet.server.places import runtime_dir
 
 
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
     options = parse(argv)
+    if options.jumps == ():
+        return _connect(options)
+    with shared_logins(options.config_file, _hosts(options), runtime_dir()) as config_file:
+        return _connect(options._replace(config_file=config_file))
+
+
+def _connect(options: ConnectOptions) -> int:
     line = bootstrap_line(new_credentials(), os.environ.get("TERM") or DEFAULT_TERM)
     target = options.ssh_target
     if options.ssh_backend is SshBackend.ASYNCSSH:
@@ -28,6 +37,13 @@ def main(argv: list[str]) -> int:
     from trioet.cli.connected import connect_by_openssh
 
     return connect_by_openssh(options, ssh, config)
+
+
+def _hosts(options: ConnectOptions) -> list[str]:
+    """The jumphosts; for those that only ssh knows, a pattern for all but the destination."""
+    if options.jumps is None:
+        return [f"!{options.host}", "*"]
+    return [jump.host for jump in options.jumps]
 
 
 def _without_ssh(options: ConnectOptions, line: bytes) -> int:

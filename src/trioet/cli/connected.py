@@ -12,17 +12,18 @@ from contextlib import contextmanager
 
 import trio
 
+from trioet.bootstrap.hops import Route
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
+from trioet.cli.chained import cannot_relay, find_route, reach
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
 from trioet.cli.private import keep_private
 from trioet.client.app import Client, Wish
 from trioet.client.console import Console, open_console
 from trioet.errors import SessionLost, StepFailed, TrioetError
-from trioet.link.dial import dial
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused
 from trioet.session.descriptors import raise_limit
@@ -53,7 +54,8 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
-            status = await run_session(options, resolved, invitation)
+            route = await find_route(options, resolved, invitation)
+            status = await run_session(options, resolved, invitation, route)
         except TrioetError as error:
             failure: TrioetError | None = error
         else:
@@ -67,13 +69,21 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
 async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
     from trioet.bootstrap import asyncssh_bridge
 
+    if options.jumps != ():
+        hint = "install OpenSSH's client, or leave --ssh-backend away"
+        raise StepFailed("ssh", "jumphosts are reached by an ssh program only", hint)
     target = options.ssh_target
     resolved = await asyncssh_bridge.fetch_ssh_config(target)
     invitation = await asyncssh_bridge.run(target, options.remote_command, line)
     return await run_session(options, resolved, invitation)
 
 
-async def run_session(options: ConnectOptions, config: SshConfig, invitation: Invitation) -> int:
+async def run_session(
+    options: ConnectOptions,
+    config: SshConfig,
+    invitation: Invitation,
+    route: Route | None = None,
+) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
     Raises:
@@ -90,7 +100,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
             client_id=invitation.client_id.encode(),
             passkey=invitation.passkey.encode(),
             host=options.host,
-            dial=lambda: dial(config.hostname, port, config.address_family),
+            dial=lambda: reach(config, port, route),
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),
@@ -105,7 +115,7 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
         try:
             status = await _run_until_signal(client)
         except (CannotConnect, Refused) as error:
-            raise _explained(error, options, config, port) from error
+            raise _explained(error, options, config, port, route) from error
         except SessionLost as error:
             hint = "it was restarted, or the session was ended there"
             raise StepFailed("session", f"{options.host}: {error}", hint) from error
@@ -225,9 +235,15 @@ def _typed(options: ConnectOptions) -> bytes:
 
 
 def _explained(
-    error: CannotConnect | Refused, options: ConnectOptions, config: SshConfig, port: int
+    error: CannotConnect | Refused,
+    options: ConnectOptions,
+    config: SshConfig,
+    port: int,
+    route: Route | None,
 ) -> StepFailed:
     where = f"{config.hostname} port {port}"
+    if isinstance(error, CannotConnect) and route is not None:
+        return cannot_relay(str(error), where, route)
     if isinstance(error, CannotConnect):
         return StepFailed(
             "connect",

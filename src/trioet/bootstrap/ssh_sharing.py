@@ -1,0 +1,52 @@
+"""One login for each jumphost, however often ssh goes through it.
+
+ssh reaches the destination through all jumphosts, and then each jumphost is asked for a
+relay. Without more, a chain of three would cost ten logins, each with its questions. So a
+configuration in front of the user's has ssh keep the connections to the jumphosts for a
+moment (ControlMaster, ssh_config(5)). What the user's own says of that goes first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+PERSIST_S = 10
+"""How long ssh keeps a connection that nobody uses."""
+
+USUAL_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
+
+
+@contextmanager
+def shared_logins(
+    config_file: str | None, hosts: Sequence[str], directory: str
+) -> Iterator[str | None]:
+    """A configuration file by which ssh shares its connections to ``hosts``.
+
+    It stands for ``config_file`` (``-F``), whose words it includes. It lies in ``directory``,
+    which is private, and vanishes at the end. None if there can be none: then use that.
+    """
+    if not directory.isprintable() or " " in directory:
+        yield config_file  # ssh passes the name of its configuration on to itself without quotes
+        return
+    files: Sequence[str] = USUAL_FILES if config_file is None else [os.path.abspath(config_file)]
+    if config_file == "none":
+        files = ()
+    place = tempfile.mkdtemp(prefix="ssh-", dir=directory)
+    try:
+        lines = [f'Include "{os.path.expanduser(name)}"' for name in files]
+        lines += [
+            f"Host {' '.join(hosts)}",
+            "  ControlMaster auto",
+            f"  ControlPath {place}/%C",
+            f"  ControlPersist {PERSIST_S}",
+        ]
+        path = os.path.join(place, "config")
+        with open(path, "x") as file:
+            file.write("\n".join([*lines, ""]))
+        yield path
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -1,0 +1,139 @@
+"""A chain of relays: a line that goes through jumphosts, each passed as a proxy would be.
+
+The client tells each hop by a ConnectRequest which of its relays it wants, one behind the
+other and without waiting; the request for the session itself follows. A relay that gets
+through says nothing, so the first answer is the session's own, unless a relay says that it
+could not connect onward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trioet.errors import MessageError
+from trioet.link.line import Line, LineBroken
+from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
+from trioet.wire.handshake import connect_request_frame
+from trioet.wire.messages import ConnectRequest, RelayFailure, decode_relay_failure
+
+MAX_REASON: Final = 400
+"""Characters of a relay's own words that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A jumphost, as its user calls it, and the relay there that leads on."""
+
+    name: str
+    relay_id: bytes
+
+
+class RelayFailed(LineBroken):
+    """A jumphost could not connect onward.
+
+    Says which and why. It is as little proof of anything as any broken line: the answer of
+    a relay has no seal. ``unknown``: it says that it has no such relay any more.
+    """
+
+    def __init__(self, hop: Hop, failure: RelayFailure) -> None:
+        reason = failure.reason.decode(errors="replace")[:MAX_REASON]
+        reason = "".join(char for char in reason if char.isprintable())
+        if failure.unknown:
+            reason = "no longer relays for this session: its keeper was ended"
+        super().__init__(f"{hop.name} {reason or 'cannot relay'}")
+        self.hop = hop
+        self.unknown = failure.unknown
+
+
+async def dial_through(hops: Sequence[Hop], dial: Callable[[], Awaitable[Line]]) -> Line:
+    """Return a line through ``hops``, the first of which ``dial`` reaches.
+
+    Nothing is waited for but that: whether a hop gets through shows on the line.
+    Cancellation leaves nothing open.
+
+    Raises:
+      OSError, LineBroken: the first hop cannot be reached.
+    """
+    line = await dial()
+    requests = b"".join(
+        connect_request_frame(ConnectRequest(hop.relay_id, relay=True)) for hop in hops
+    )
+    try:
+        while requests:
+            requests = requests[line.try_send(requests) :]
+            if requests:
+                await line.wait_writable()
+    except BaseException:
+        line.close()
+        raise
+    return ChainLine(line, hops)
+
+
+class ChainLine:
+    """A line through relays: any line, whose first answer may be that of a relay."""
+
+    def __init__(self, line: Line, hops: Sequence[Hop]) -> None:
+        self._line = line
+        self._hops = hops
+        self._first: bytes | None = b""
+        """What came of the first answer; None once it is known whose that is."""
+
+    def __repr__(self) -> str:
+        return f"<ChainLine {self.peer_name}>"
+
+    @property
+    def peer_name(self) -> str:
+        """Where the chain begins; and through how many hops it leads."""
+        return f"{self._line.peer_name}, through {len(self._hops)} relays"
+
+    @property
+    def source(self) -> str:
+        return self._line.source
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        return self._line.try_send(data)
+
+    def can_send(self) -> bool:
+        return self._line.can_send()
+
+    async def wait_writable(self) -> None:
+        await self._line.wait_writable()
+
+    async def receive(self) -> bytes:
+        if self._first is None:
+            return await self._line.receive()
+        while (data := await self._line.receive()) and not _is_whole(self._first + data):
+            self._first += data
+        answer, self._first = self._first + data, None
+        self._look_for_failure(answer)
+        return answer
+
+    def shutdown(self) -> None:
+        self._line.shutdown()
+
+    def close(self) -> None:
+        self._line.close()
+
+    def _look_for_failure(self, answer: bytes) -> None:
+        start = HANDSHAKE_LENGTH.size
+        end = start + HANDSHAKE_LENGTH.unpack_from(answer.ljust(start, b"\0"))[0]
+        try:
+            failure = decode_relay_failure(answer[start:end])
+        except MessageError:
+            return  # no answer at all: the handshake will see
+        if failure is None:
+            return
+        known = [hop for hop in self._hops if hop.relay_id == failure.relay]
+        raise RelayFailed(known[0] if known else Hop("a jumphost", b""), failure)
+
+
+def _is_whole(answer: bytes) -> bool:
+    """True when an answer is whole, or can be none: the handshake will see."""
+    if len(answer) < HANDSHAKE_LENGTH.size:
+        return False
+    length: int = HANDSHAKE_LENGTH.unpack_from(answer)[0]
+    if not 0 <= length <= MAX_HANDSHAKE_FRAME:
+        return True
+    return len(answer) >= HANDSHAKE_LENGTH.size + length
