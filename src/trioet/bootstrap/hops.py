@@ -42,20 +42,19 @@ async def open_relays(
 ) -> Route:
     """Have relays made on all of ``jumps``, the last of which leads to ``destination``.
 
-    ``quiet``: ask the user nothing, rather fail. Cancellation ends every ssh; relays that
+    ``quiet``: nothing of ssh's is shown. Cancellation ends every ssh; relays that
     were made already stay, and are found again by whoever asks for the same.
 
     Raises:
       StepFailed: a jumphost cannot be reached by ssh, has no trioet, or allows no relay.
       PeerError: what came from one makes no sense.
     """
-    options = ("BatchMode=yes",) if quiet else ()
     targets = [
         SshTarget(
             jump.host,
             user=jump.user,
             config_file=config_file,
-            options=(*options, *((f"Port={jump.ssh_port}",) if jump.ssh_port else ())),
+            options=(f"Port={jump.ssh_port}",) if jump.ssh_port else (),
             verbose=verbose,
             jumps=ssh_jumps(jumps[:index]),
         )
@@ -64,16 +63,16 @@ async def open_relays(
     configs = await _all_configs(targets)
     leads_to, hops = destination, []
     for jump, target, config in reversed(list(zip(jumps, targets, configs, strict=True))):
-        offer = await _ask(jump, target, leads_to)
+        offer = await _ask(jump, target, leads_to, quiet=quiet)
         leads_to = Address(config.hostname, jump.port or offer.port)
         hops.append(Hop(jump.host, offer.relay_id.encode()))
     return Route(leads_to, configs[0].address_family, tuple(reversed(hops)))
 
 
-async def _ask(jump: Jump, target: SshTarget, leads_to: Address) -> RelayOffer:
+async def _ask(jump: Jump, target: SshTarget, leads_to: Address, *, quiet: bool) -> RelayOffer:
     command = relay_command(server_fifo=jump.server_fifo, port=jump.port)
     line = relay_line(leads_to.host, leads_to.port)
-    running = spawn_ssh(ssh_argv(target, command), line, target.host)
+    running = spawn_ssh(ssh_argv(target, command), line, target.host, quiet=quiet)
     offer = await read_answer(running, RelayReader(target.host))
     await finish(running)
     return offer

@@ -89,17 +89,18 @@ def _choices(target: SshTarget) -> list[str]:
     return words
 
 
-def spawn_ssh(argv: Sequence[str], line: bytes, host: str) -> RunningSsh:
+def spawn_ssh(argv: Sequence[str], line: bytes, host: str, *, quiet: bool = False) -> RunningSsh:
     """Start ssh with ``line`` on its stdin, then end of file. Never blocks.
 
-    Its stderr is ours, and it asks for passwords on the terminal, whatever our stdin is.
+    Its stderr is ours, unless ``quiet``, and it asks for passwords on the terminal, whatever
+    our stdin is.
 
     Raises:
       StepFailed: there is no ssh program.
     """
     stdin, ours = _pipe()
     try:
-        running = _spawn(argv, host, stdin, stderr=2)
+        running = _spawn_quiet(argv, host, stdin) if quiet else _spawn(argv, host, stdin, stderr=2)
         # If ssh is gone already, its exit status says more than a broken pipe.
         with contextlib.suppress(BrokenPipeError):
             os.write(ours, line)
@@ -116,6 +117,14 @@ def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
     """
     nothing = _above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     return _spawn(argv, host, nothing, stderr=nothing)
+
+
+def _spawn_quiet(argv: Sequence[str], host: str, stdin: int) -> RunningSsh:
+    nothing = _above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    try:
+        return _spawn(argv, host, stdin, stderr=nothing)
+    finally:
+        os.close(nothing)
 
 
 def _spawn(argv: Sequence[str], host: str, stdin: int, *, stderr: int) -> RunningSsh:

@@ -20,6 +20,31 @@ PERSIST_S = 10
 USUAL_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
 
 
+QUIET = ".quiet"
+
+
+def quiet_config(config_file: str | None) -> str | None:
+    """The same configuration, by which ssh asks nothing: not on its way to a jumphost either.
+
+    None if ``config_file`` is none of :func:`shared_logins`.
+    """
+    quiet = f"{config_file}{QUIET}"
+    return quiet if config_file is not None and os.path.exists(quiet) else None
+
+
+def all_shared(config_file: str | None, count: int) -> bool:
+    """True when ssh holds a connection to each of ``count`` hosts: it will ask nothing more."""
+    if quiet_config(config_file) is None:
+        return False
+    held = os.listdir(os.path.dirname(config_file or ""))
+    return len(held) >= count + 2
+
+
+def _write(path: str, lines: Sequence[str]) -> None:
+    with open(path, "x") as file:
+        file.write("\n".join([*lines, ""]))
+
+
 @contextmanager
 def shared_logins(
     config_file: str | None, hosts: Sequence[str], directory: str
@@ -45,8 +70,8 @@ def shared_logins(
             f"  ControlPersist {PERSIST_S}",
         ]
         path = os.path.join(place, "config")
-        with open(path, "x") as file:
-            file.write("\n".join([*lines, ""]))
+        _write(path, lines)
+        _write(path + QUIET, ["BatchMode yes", *lines])
         yield path
     finally:
         shutil.rmtree(place, ignore_errors=True)

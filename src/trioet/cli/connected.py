@@ -12,18 +12,18 @@ from contextlib import contextmanager
 
 import trio
 
-from trioet.bootstrap.hops import Route
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
-from trioet.cli.chained import cannot_relay, find_route, reach
+from trioet.cli.chained import ChainedWay, cannot_relay, find_way
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, parse_escape
 from trioet.cli.private import keep_private
 from trioet.client.app import Client, Wish
 from trioet.client.console import Console, open_console
 from trioet.errors import SessionLost, StepFailed, TrioetError
+from trioet.link.dial import dial
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused
 from trioet.session.descriptors import raise_limit
@@ -54,8 +54,8 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
-            route = await find_route(options, resolved, invitation)
-            status = await run_session(options, resolved, invitation, route)
+            way = await find_way(options, resolved, invitation)
+            status = await run_session(options, resolved, invitation, way)
         except TrioetError as error:
             failure: TrioetError | None = error
         else:
@@ -82,7 +82,7 @@ async def run_session(
     options: ConnectOptions,
     config: SshConfig,
     invitation: Invitation,
-    route: Route | None = None,
+    way: ChainedWay | None = None,
 ) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
@@ -100,7 +100,7 @@ async def run_session(
             client_id=invitation.client_id.encode(),
             passkey=invitation.passkey.encode(),
             host=options.host,
-            dial=lambda: reach(config, port, route),
+            dial=way.dial if way else lambda: dial(config.hostname, port, config.address_family),
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),
@@ -113,9 +113,9 @@ async def run_session(
         )
         client = Client(wish, console, _write_error)
         try:
-            status = await _run_until_signal(client)
+            status = await _run_until_signal(client, way)
         except (CannotConnect, Refused) as error:
-            raise _explained(error, options, config, port, route) from error
+            raise _explained(error, options, config, port, way) from error
         except SessionLost as error:
             hint = "it was restarted, or the session was ended there"
             raise StepFailed("session", f"{options.host}: {error}", hint) from error
@@ -124,7 +124,7 @@ async def run_session(
     return status
 
 
-async def _run_until_signal(client: Client) -> int:
+async def _run_until_signal(client: Client, way: ChainedWay | None) -> int:
     status = 0
 
     async def end_on_signal() -> None:
@@ -136,6 +136,8 @@ async def _run_until_signal(client: Client) -> int:
     failure: TrioetError | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end_on_signal)
+        if way is not None:
+            nursery.start_soon(way.keep_open, client.reconnector.wake)
         try:
             status = await client.run()
         except TrioetError as error:
@@ -239,11 +241,11 @@ def _explained(
     options: ConnectOptions,
     config: SshConfig,
     port: int,
-    route: Route | None,
+    way: ChainedWay | None,
 ) -> StepFailed:
     where = f"{config.hostname} port {port}"
-    if isinstance(error, CannotConnect) and route is not None:
-        return cannot_relay(str(error), where, route)
+    if isinstance(error, CannotConnect) and way is not None:
+        return cannot_relay(str(error), where, way.route)
     if isinstance(error, CannotConnect):
         return StepFailed(
             "connect",

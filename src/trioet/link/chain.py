@@ -31,51 +31,70 @@ class Hop:
 
 
 class RelayFailed(LineBroken):
-    """A jumphost could not connect onward.
+    """A jumphost could not connect onward. Says which and why.
 
-    Says which and why. It is as little proof of anything as any broken line: the answer of
-    a relay has no seal. ``unknown``: it says that it has no such relay any more.
+    It is as little proof of anything as any broken line: a relay's answer has no seal.
     """
 
-    def __init__(self, hop: Hop, failure: RelayFailure) -> None:
+
+class Chain:
+    """A way through jumphosts, for however many connections."""
+
+    def __init__(self, hops: Sequence[Hop]) -> None:
+        self.hops = tuple(hops)
+        """The first to be reached first. Whoever has asked for new relays puts them here."""
+        self.complaint = ""
+        """Why there are no new relays for those that are gone, for people."""
+        self.on_gone: Callable[[], None] = lambda: None
+        """Called when a jumphost seems to have forgotten its relay: ask for new ones."""
+
+    def __repr__(self) -> str:
+        return f"<Chain {' '.join(hop.name for hop in self.hops)}>"
+
+    async def dial(self, reach: Callable[[], Awaitable[Line]]) -> Line:
+        """Return a line through all hops, the first of which ``reach`` reaches.
+
+        Nothing is waited for but that: whether a hop gets through shows on the line.
+        Cancellation leaves nothing open.
+
+        Raises:
+          OSError, LineBroken: the first hop cannot be reached.
+        """
+        hops = self.hops
+        line = await reach()
+        requests = b"".join(
+            connect_request_frame(ConnectRequest(hop.relay_id, relay=True)) for hop in hops
+        )
+        try:
+            while requests:
+                requests = requests[line.try_send(requests) :]
+                if requests:
+                    await line.wait_writable()
+        except BaseException:
+            line.close()
+            raise
+        return ChainLine(line, self, hops)
+
+    def failed(self, hops: Sequence[Hop], failure: RelayFailure) -> RelayFailed:
+        """The error for what a relay says, who was asked on behalf of ``hops``."""
+        known = [hop for hop in hops if hop.relay_id == failure.relay]
+        name = known[0].name if known else "a jumphost"
+        if failure.unknown:
+            if hops == self.hops:
+                self.on_gone()
+            why = f": {self.complaint}" if self.complaint else ""
+            return RelayFailed(f"{name} has forgotten this session's way{why}")
         reason = failure.reason.decode(errors="replace")[:MAX_REASON]
         reason = "".join(char for char in reason if char.isprintable())
-        if failure.unknown:
-            reason = "no longer relays for this session: its keeper was ended"
-        super().__init__(f"{hop.name} {reason or 'cannot relay'}")
-        self.hop = hop
-        self.unknown = failure.unknown
-
-
-async def dial_through(hops: Sequence[Hop], dial: Callable[[], Awaitable[Line]]) -> Line:
-    """Return a line through ``hops``, the first of which ``dial`` reaches.
-
-    Nothing is waited for but that: whether a hop gets through shows on the line.
-    Cancellation leaves nothing open.
-
-    Raises:
-      OSError, LineBroken: the first hop cannot be reached.
-    """
-    line = await dial()
-    requests = b"".join(
-        connect_request_frame(ConnectRequest(hop.relay_id, relay=True)) for hop in hops
-    )
-    try:
-        while requests:
-            requests = requests[line.try_send(requests) :]
-            if requests:
-                await line.wait_writable()
-    except BaseException:
-        line.close()
-        raise
-    return ChainLine(line, hops)
+        return RelayFailed(f"{name} {reason or 'cannot relay'}")
 
 
 class ChainLine:
     """A line through relays: any line, whose first answer may be that of a relay."""
 
-    def __init__(self, line: Line, hops: Sequence[Hop]) -> None:
+    def __init__(self, line: Line, chain: Chain, hops: Sequence[Hop]) -> None:
         self._line = line
+        self._chain = chain
         self._hops = hops
         self._first: bytes | None = b""
         """What came of the first answer; None once it is known whose that is."""
@@ -123,10 +142,8 @@ class ChainLine:
             failure = decode_relay_failure(answer[start:end])
         except MessageError:
             return  # no answer at all: the handshake will see
-        if failure is None:
-            return
-        known = [hop for hop in self._hops if hop.relay_id == failure.relay]
-        raise RelayFailed(known[0] if known else Hop("a jumphost", b""), failure)
+        if failure is not None:
+            raise self._chain.failed(self._hops, failure)
 
 
 def _is_whole(answer: bytes) -> bool:

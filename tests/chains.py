@@ -1,0 +1,151 @@
+"""Hosts with a keeper each, in one process, and sessions that go through them; for tests."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from callers import ECHO, Caller, ask, invitation
+from trioet.demo.cutter import Cutter
+from trioet.errors import TrioetError
+from trioet.link.chain import Chain, Hop
+from trioet.link.dial import dial
+from trioet.link.line import Line
+from trioet.link.reconnect import Reconnector
+from trioet.server.keeper import Keeper
+from trioet.server.local import bind_local
+from trioet.server.relay_policy import ANYWHERE, RelayPolicy
+from trioet.server.request import RELAYING, RelayRequest
+from trioet.server.router import Router
+from trioet.wire.messages import Exec, InitialPayload, encode_initial_payload
+from trioet.wire.packet import PacketType
+
+FEATURES = ("acks", "over", "exec")
+
+
+class Machine:
+    """A keeper and a router. The way to its port can be cut."""
+
+    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
+        directory.mkdir(mode=0o700)
+        self.keeper_path = str(directory / "keeper.sock")
+        self.router_path = str(directory / "router.sock")
+        self._nursery = nursery
+        self.router: Router
+        self.cutter: Cutter
+        self.keeper: Keeper
+        self._keeper_scope = trio.CancelScope()
+        self._router_scope = trio.CancelScope()
+
+    async def begin(self, policy: RelayPolicy = ANYWHERE) -> Machine:
+        """Start all; connections come through the cutter."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._behind: int = listener.getsockname()[1]
+        self.cutter = Cutter(self._behind)
+        self.port: int = await self._nursery.start(self.cutter.serve)
+        self.start_router(listener, policy)
+        self.start_keeper()
+        return self
+
+    def start_router(self, listener: socket.socket, policy: RelayPolicy = ANYWHERE) -> None:
+        self.router = Router(port=self.port, replay_memory=1 << 30, relay_policy=policy)
+        self._router_scope = trio.CancelScope()
+        self._nursery.start_soon(self._serve_router, listener, self._router_scope)
+
+    async def _serve_router(self, listener: socket.socket, scope: trio.CancelScope) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.router.serve_keepers, bind_local(self.router_path, 0o600))
+                nursery.start_soon(self.router.door.serve, listener)
+
+    async def restart_router(self, policy: RelayPolicy = ANYWHERE) -> None:
+        """Another router takes its place, at the same port."""
+        self._router_scope.cancel()
+        await wait_all_tasks_blocked()
+        address = ("127.0.0.1", self._behind)
+        self.start_router(socket.create_server(address), policy)
+
+    def start_keeper(self) -> None:
+        """Start a keeper, which knows nothing of one before."""
+        listener = socket.socket(socket.AF_UNIX)
+        Path(self.keeper_path).unlink(missing_ok=True)
+        listener.bind(self.keeper_path)
+        listener.listen(64)
+        self.keeper = Keeper()
+        self._keeper_scope = trio.CancelScope()
+        self._nursery.start_soon(self._serve_keeper, listener, self._keeper_scope)
+
+    async def _serve_keeper(self, listener: socket.socket, scope: trio.CancelScope) -> None:
+        with scope:
+            await self.keeper.run(listener)
+
+    def kill_keeper(self) -> None:
+        """Its sessions and relays are gone."""
+        self._keeper_scope.cancel()
+
+    async def ask_relay(self, port: int, host: str = "127.0.0.1") -> bytes:
+        """Ask for a relay; return the answer."""
+        request = RelayRequest(host, port, router_socket=self.router_path)
+        return await ask(self.keeper_path, request.encode())
+
+    async def relay(self, port: int, host: str = "127.0.0.1") -> bytes:
+        """Have a relay; return its id."""
+        fields = offer(await self.ask_relay(port, host))
+        assert fields["port"] == self.port
+        return str(fields["id"]).encode()
+
+
+def offer(answer: bytes) -> dict[str, Any]:
+    """What an answer that grants a relay says."""
+    assert answer.startswith(RELAYING), answer
+    fields: dict[str, Any] = json.loads(answer.removeprefix(RELAYING))
+    return fields
+
+
+class Traveller(Caller):
+    """A session that is used through relays."""
+
+    def __init__(self, nursery: trio.Nursery, machines: Sequence[Machine]) -> None:
+        super().__init__(nursery)
+        self.machines = machines
+        self.chain = Chain([])
+        self.reconnector: Reconnector | None = None
+
+    async def travel(self, command: bytes = ECHO) -> Traveller:
+        """Open the session on the last machine, and connect to it through all others."""
+        *hops, destination = self.machines
+        request = self.request(router_socket=destination.router_path)
+        assert invitation(await ask(destination.keeper_path, request))
+        await self.find_way()
+        payload = InitialPayload(features=FEATURES, exec=Exec(command, pty=False))
+        self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
+        self._nursery.start_soon(self._keep_travelling)
+        return self
+
+    async def find_way(self) -> None:
+        """Ask every hop for its relay."""
+        *hops, destination = self.machines
+        port, found = destination.port, []
+        for number, machine in reversed(list(enumerate(hops, 1))):
+            found.append(Hop(f"hop{number}", await machine.relay(port)))
+            port = machine.port
+        self.chain.hops = tuple(reversed(found))
+
+    async def _dial(self) -> Line:
+        first = self.machines[0].port
+        return await self.chain.dial(lambda: dial("127.0.0.1", first))
+
+    async def _keep_travelling(self) -> None:
+        client_id = self.credentials.client_id.encode()
+        self.reconnector = Reconnector(self.link, client_id, self._dial)
+        self.link.on_change = self.reconnector.line_changed
+        try:
+            await self.reconnector.run()
+        except* TrioetError as errors:
+            self.lost = next(error for error in errors.exceptions if isinstance(error, TrioetError))
