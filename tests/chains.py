@@ -12,7 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from callers import ECHO, Caller, ask, invitation
-from trioet.demo.cutter import Cutter
+from ends import reset
 from trioet.errors import TrioetError
 from trioet.link.chain import Chain, Hop
 from trioet.link.dial import dial
@@ -29,6 +29,60 @@ from trioet.wire.packet import PacketType
 FEATURES = ("acks", "over", "exec")
 
 
+class Leg:
+    """The network in front of one machine: listens, passes on, and fails when told to."""
+
+    def __init__(self, leads_to: int) -> None:
+        self.heard = bytearray()
+        """All that went through, both ways."""
+        self.port = 0
+        self._leads_to = leads_to
+        self._open: set[trio.SocketStream] = set()
+        self._scope = trio.CancelScope()
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, at the same port as before if there was one."""
+        with trio.CancelScope() as self._scope:
+            listener = socket.create_server(("127.0.0.1", self.port))
+            self.port = listener.getsockname()[1]
+            stream = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+            await trio.serve_listeners(self._pass_on, [stream], task_status=task_status)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Nobody listens there any more; all connections are reset."""
+        self.cut()
+        self._scope.cancel()
+
+    def cut(self) -> None:
+        """Reset every connection, both ends: what is under way is lost."""
+        for stream in self._open:
+            reset(stream)
+        self._open.clear()
+
+    async def _pass_on(self, near: trio.SocketStream) -> None:
+        try:
+            far = await trio.open_tcp_stream("127.0.0.1", self._leads_to)
+        except OSError:
+            return
+        both = {near, far}
+        self._open |= both
+        async with far, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, near, far, nursery.cancel_scope)
+            nursery.start_soon(self._pump, far, near, nursery.cancel_scope)
+        self._open -= both
+
+    async def _pump(
+        self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope
+    ) -> None:
+        try:
+            async for data in source:
+                self.heard += data
+                await sink.send_all(data)
+            await sink.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            both.cancel()
+
+
 class Machine:
     """A keeper and a router. The way to its port can be cut."""
 
@@ -38,17 +92,19 @@ class Machine:
         self.router_path = str(directory / "router.sock")
         self._nursery = nursery
         self.router: Router
-        self.cutter: Cutter
+        self.leg: Leg
+        self.ended = False
         self.keeper: Keeper
         self._keeper_scope = trio.CancelScope()
         self._router_scope = trio.CancelScope()
 
     async def begin(self, policy: RelayPolicy = ANYWHERE) -> Machine:
-        """Start all; connections come through the cutter."""
+        """Start all."""
         listener = socket.create_server(("127.0.0.1", 0))
         self._behind: int = listener.getsockname()[1]
-        self.cutter = Cutter(self._behind)
-        self.port: int = await self._nursery.start(self.cutter.serve)
+        self.leg = Leg(self._behind)
+        await self._nursery.start(self.leg.serve)
+        self.port = self.leg.port
         self.start_router(listener, policy)
         self.start_keeper()
         return self
@@ -66,10 +122,18 @@ class Machine:
 
     async def restart_router(self, policy: RelayPolicy = ANYWHERE) -> None:
         """Another router takes its place, at the same port."""
-        self._router_scope.cancel()
+        self.stop_router()
         await wait_all_tasks_blocked()
         address = ("127.0.0.1", self._behind)
         self.start_router(socket.create_server(address), policy)
+
+    def stop_router(self) -> None:
+        """It is gone, as if there had never been one."""
+        self._router_scope.cancel()
+
+    async def come_directly(self, source: str) -> trio.SocketStream:
+        """Connect to the router from that address of this machine."""
+        return await trio.open_tcp_stream("127.0.0.1", self._behind, local_address=source)
 
     def start_keeper(self) -> None:
         """Start a keeper, which knows nothing of one before."""
@@ -84,6 +148,7 @@ class Machine:
     async def _serve_keeper(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
             await self.keeper.run(listener)
+        self.ended = True
 
     def kill_keeper(self) -> None:
         """Its sessions and relays are gone."""
@@ -117,12 +182,15 @@ class Traveller(Caller):
         self.chain = Chain([])
         self.reconnector: Reconnector | None = None
 
-    async def travel(self, command: bytes = ECHO) -> Traveller:
+    async def travel(self, command: bytes = ECHO, way: Sequence[Hop] | None = None) -> Traveller:
         """Open the session on the last machine, and connect to it through all others."""
-        *hops, destination = self.machines
+        destination = self.machines[-1]
         request = self.request(router_socket=destination.router_path)
         assert invitation(await ask(destination.keeper_path, request))
-        await self.find_way()
+        if way is None:
+            await self.find_way()
+        else:
+            self.chain.hops = tuple(way)
         payload = InitialPayload(features=FEATURES, exec=Exec(command, pty=False))
         self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
         self._nursery.start_soon(self._keep_travelling)

@@ -51,11 +51,9 @@ class RelayReader(AnswerReader[RelayOffer]):
         found, failure = OFFER.search(self._output), FAILURE.search(self._output)
         if failure and (found is None or failure.start() < found.start()):
             self._fail(failure)
-        if found is not None:
-            return _offer(found[1])
-        if len(self._output) > MAX_NOISE:
+        if (found.start() if found else len(self._output)) > MAX_NOISE:
             raise self._too_noisy()
-        return None
+        return _offer(found[1]) if found is not None else None
 
     def end(self) -> RelayOffer | None:
         return self.feed(b"\n")

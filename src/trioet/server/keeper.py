@@ -89,7 +89,10 @@ class Keeper:
         self._opening_relay = trio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Keeper sessions={self._session_count} own_ports={self._own_ports}>"
+        return (
+            f"<Keeper sessions={self._session_count} own_ports={self._own_ports} "
+            f"relays={len(self._relays)} relayed={self._relays.connections}>"
+        )
 
     @property
     def _session_count(self) -> int:
