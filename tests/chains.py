@@ -196,6 +196,15 @@ class Traveller(Caller):
         self._nursery.start_soon(self._keep_travelling)
         return self
 
+    def shows_more_than(self, size: int) -> bool:
+        """True when the program has written more than so many bytes."""
+        return len(self.shown) > size
+
+    @property
+    def reason(self) -> str:
+        """Why there is no line, as its user is told."""
+        return self.reconnector.reason if self.reconnector is not None else ""
+
     async def find_way(self) -> None:
         """Ask every hop for its relay."""
         *hops, destination = self.machines

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from callers import ask, refusal
 from chains import Machine, Traveller, offer
 from descriptors import descriptors
-from ends import place, receive_all, receive_exactly, reset
+from ends import Place, place, receive_all, receive_exactly, reset
 from pairs import ID
 from ports import free_ports
 from trioet.link.chain import Hop
@@ -25,6 +26,7 @@ from trioet.server.keeper import LINGER_S
 from trioet.server.relay_policy import ANYWHERE, NOWHERE, RelayPolicy, parse_pattern
 from trioet.server.request import RelayRequest
 from trioet.server.router import GRACE_S
+from trioet.wire.forward import Address
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import connect_request_frame
 from trioet.wire.messages import ConnectRequest, RelayFailure, decode_relay_failure
@@ -73,8 +75,7 @@ async def test_a_cut_on_any_leg_loses_nothing(world: World, leg: int) -> None:
     traveller = await Traveller(world.nursery, machines).travel(b"read go; exec seq 100000")
     traveller.type(b"go\n")
     for _ in range(3):
-        seen = len(traveller.shown)
-        await until(lambda seen=seen: len(traveller.shown) > seen)
+        await until(partial(traveller.shows_more_than, len(traveller.shown)))
         machines[leg].leg.cut()
     numbers = b"".join(b"%d\n" % number for number in range(1, 100001))
     await until(lambda: traveller.over, 30)
@@ -129,6 +130,11 @@ async def test_without_a_router_a_keeper_relays_at_its_own_door(
 
 
 # What does not work, and what is said
+
+
+def port_of(somewhere: Place) -> int:
+    assert isinstance(somewhere.where, Address)
+    return somewhere.where.port
 
 
 async def answer_to(machine: Machine, *frames: bytes, source: str = "127.0.0.1") -> bytes:
@@ -194,11 +200,14 @@ async def test_a_destination_that_hangs_up_is_a_lost_connection(world: World) ->
     """Whether in order or by a reset."""
     (machine,) = await world.machines(1)
     async with place() as somewhere:
-        relay_id = await machine.relay(somewhere.where.port)
+        relay_id = await machine.relay(port_of(somewhere))
         for hang_up in (trio.SocketStream.aclose, reset):
             stream = await trio.open_tcp_stream("127.0.0.1", machine.port)
             await stream.send_all(wants_relay(relay_id))
-            gone = hang_up(await somewhere.accept())
+            far = await somewhere.accept()
+            await stream.send_all(b"hello")
+            assert await receive_exactly(far, 5) == b"hello"
+            gone = hang_up(far)
             if gone is not None:
                 await gone
             with trio.fail_after(10), suppress(trio.BrokenResourceError):
@@ -255,9 +264,8 @@ async def test_a_client_is_told_who_could_not_reach_whom(world: World) -> None:
     traveller = await Traveller(world.nursery, [first, second, destination]).travel()
     await traveller.echoes(b"before")
     second.leg.close()
-    assert traveller.reconnector is not None
     said = f"hop1 cannot reach 127.0.0.1 port {second.port}: connection refused"
-    await until(lambda: traveller.reconnector.reason == said)
+    await until(lambda: traveller.reason == said)
     await world.nursery.start(second.leg.serve)
     await traveller.echoes(b"after")
     assert traveller.lost is None
@@ -274,8 +282,7 @@ async def test_a_keeper_that_is_gone_takes_its_relays_and_no_session(
     hop.kill_keeper()
     await until(lambda: hop.ended and "keepers=0" in repr(hop.router))
     clock.jump(GRACE_S)
-    assert traveller.reconnector is not None
-    await until(lambda: "hop1 has forgotten" in traveller.reconnector.reason, 20)
+    await until(lambda: "hop1 has forgotten" in traveller.reason, 20)
     assert gone
     hop.start_keeper()
     await traveller.find_way()
@@ -312,7 +319,7 @@ async def test_who_merely_knows_a_relays_id_keeps_nobody_out(
     monkeypatch.setattr(relays, limit, 8)
     (machine,) = await world.machines(1)
     async with place() as somewhere, AsyncExitStack() as stack:
-        relay_id = await machine.relay(somewhere.where.port)
+        relay_id = await machine.relay(port_of(somewhere))
 
         async def come(source: str) -> trio.SocketStream:
             stream = await machine.come_directly(source)
@@ -346,10 +353,12 @@ async def test_a_relay_lives_while_it_is_used_and_for_so_long_after(
     async with trio.open_nursery() as nursery:
         machine = await Machine(runtime_dir / "m", nursery).begin()
         async with place() as somewhere:
-            relay_id = await machine.relay(somewhere.where.port)
+            relay_id = await machine.relay(port_of(somewhere))
             stream = await machine.come_directly("127.0.0.1")
             await stream.send_all(wants_relay(relay_id))
             far = await somewhere.accept()
+            await stream.send_all(b"hello")
+            assert await receive_exactly(far, 5) == b"hello"
             for _ in range(3):
                 clock.jump(relays.RELAY_LIFE_S)
                 await wait_all_tasks_blocked()
@@ -360,7 +369,7 @@ async def test_a_relay_lives_while_it_is_used_and_for_so_long_after(
             await until(lambda: "relayed=0" in repr(machine.keeper))
             clock.jump(relays.RELAY_LIFE_S - 60)
             await wait_all_tasks_blocked()
-            assert await machine.relay(somewhere.where.port) == relay_id
+            assert await machine.relay(port_of(somewhere)) == relay_id
             clock.jump(relays.RELAY_LIFE_S - 60)
             await wait_all_tasks_blocked()
             assert not machine.ended
@@ -402,8 +411,7 @@ async def test_what_is_forbidden_later_ends(
         clock.jump(GRACE_S)
     else:
         hop.router.set_relay_policy(NOWHERE)
-    assert traveller.reconnector is not None
-    await until(lambda: "hop1 has forgotten" in traveller.reconnector.reason, 30)
+    await until(lambda: "hop1 has forgotten" in traveller.reason, 30)
     assert "relays=0" in repr(hop.keeper)
     if not restarted:
         hop.router.set_relay_policy(ANYWHERE)

@@ -128,12 +128,15 @@ class Relays:
         """
         try:
             with served.scope:
-                async with trio.open_nursery() as nursery, arrivals:
+                async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._serve_arrivals, served, arrivals, nursery)
                     await served.wait_unused()
                     nursery.cancel_scope.cancel()
         finally:
             del self._relays[served.id]
+            with suppress(trio.WouldBlock, trio.ClosedResourceError, trio.EndOfChannel):
+                while True:
+                    arrivals.receive_nowait()[0].close()
 
     async def _serve_arrivals(
         self,
