@@ -165,7 +165,7 @@ async def test_a_destination_that_refuses_is_told_by_name(world: World) -> None:
     relay_id = await machine.relay(port, "127.0.0.1")
     failure = failure_in(await answer_to(machine, wants_relay(relay_id), wants_session(relay_id)))
     text = f"cannot reach 127.0.0.1 port {port}: connection refused"
-    assert failure == RelayFailure(relay_id, text.encode())
+    assert failure == RelayFailure(relay_id, text.encode(), refused=True)
 
 
 async def test_a_name_that_does_not_exist_is_told(world: World) -> None:
@@ -282,7 +282,7 @@ async def test_a_keeper_that_is_gone_takes_its_relays_and_no_session(
     hop.kill_keeper()
     await until(lambda: hop.ended and "keepers=0" in repr(hop.router))
     clock.jump(GRACE_S)
-    await until(lambda: "hop1 has forgotten" in traveller.reason, 20)
+    await until(lambda: "hop1 no longer knows" in traveller.reason, 20)
     assert gone
     hop.start_keeper()
     await traveller.find_way()
@@ -411,7 +411,7 @@ async def test_what_is_forbidden_later_ends(
         clock.jump(GRACE_S)
     else:
         hop.router.set_relay_policy(NOWHERE)
-    await until(lambda: "hop1 has forgotten" in traveller.reason, 30)
+    await until(lambda: "hop1 no longer knows" in traveller.reason, 30)
     assert "relays=0" in repr(hop.keeper)
     if not restarted:
         hop.router.set_relay_policy(ANYWHERE)

@@ -65,7 +65,7 @@ async def open_relays(
     for jump, target, config in reversed(list(zip(jumps, targets, configs, strict=True))):
         offer = await _ask(jump, target, leads_to, quiet=quiet)
         leads_to = Address(config.hostname, jump.port or offer.port)
-        hops.append(Hop(jump.host, offer.relay_id.encode()))
+        hops.append(Hop(jump.host, offer.relay_id.encode(), own_door=offer.router is False))
     return Route(leads_to, configs[0].address_family, tuple(reversed(hops)))
 
 

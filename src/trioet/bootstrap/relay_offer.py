@@ -24,8 +24,8 @@ from trioet.errors import PeerError, StepFailed
 OFFER: Final = re.compile(rb"^TRIOET-RELAY:([^\n]{0,%d}?)\r?\n" % MAX_LINE, re.MULTILINE)
 
 MISSING_HINT: Final = (
-    "a session through it needs trioet there: `trioet install HOST`, "
-    "`pipx install trioet` or `uv tool install trioet`"
+    "a session through it needs trioet there: `trioet install {}` from here, or "
+    "`pipx install trioet` or `uv tool install trioet` there"
 )
 
 OLDER: Final = b"stdin must begin with a line id/passkey_TERM"
@@ -66,7 +66,7 @@ class RelayReader(AnswerReader[RelayOffer]):
 
     def missing(self) -> StepFailed:
         what = f"trioet was not found on the jumphost {self._host}"
-        return StepFailed("terminal", what, MISSING_HINT)
+        return StepFailed("terminal", what, MISSING_HINT.format(self._host))
 
 
 def _offer(details: bytes) -> RelayOffer:

@@ -32,14 +32,6 @@ def quiet_config(config_file: str | None) -> str | None:
     return quiet if config_file is not None and os.path.exists(quiet) else None
 
 
-def all_shared(config_file: str | None, count: int) -> bool:
-    """True when ssh holds a connection to each of ``count`` hosts: it will ask nothing more."""
-    if quiet_config(config_file) is None:
-        return False
-    held = os.listdir(os.path.dirname(config_file or ""))
-    return len(held) >= count + 2
-
-
 def _write(path: str, lines: Sequence[str]) -> None:
     with open(path, "x") as file:
         file.write("\n".join([*lines, ""]))
@@ -52,9 +44,9 @@ def shared_logins(
     """A configuration file by which ssh shares its connections to ``hosts``.
 
     It stands for ``config_file`` (``-F``), whose words it includes. It lies in ``directory``,
-    which is private, and vanishes at the end. None if there can be none: then use that.
+    which is private, and vanishes at the end. Without such a place, it is ``config_file``.
     """
-    if not directory.isprintable() or " " in directory:
+    if not directory or not directory.isprintable() or " " in directory:
         yield config_file  # ssh passes the name of its configuration on to itself without quotes
         return
     files: Sequence[str] = USUAL_FILES if config_file is None else [os.path.abspath(config_file)]

@@ -6,9 +6,8 @@ import os
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
 from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_config_argv
-from trioet.bootstrap.ssh_sharing import shared_logins
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
-from trioet.errors import StepFailed
+from trioet.errors import LocalError, StepFailed
 from trioet.server.places import runtime_dir
 
 
@@ -17,7 +16,10 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     if options.jumps == ():
         return _connect(options)
-    with shared_logins(options.config_file, _hosts(options), runtime_dir()) as config_file:
+    # Only for those who want it: ssh is to be started at once.
+    from trioet.bootstrap.ssh_sharing import shared_logins
+
+    with shared_logins(options.config_file, _hosts(options), _private_place()) as config_file:
         return _connect(options._replace(config_file=config_file))
 
 
@@ -44,6 +46,14 @@ def _hosts(options: ConnectOptions) -> list[str]:
     if options.jumps is None:
         return [f"!{options.host}", "*"]
     return [jump.host for jump in options.jumps]
+
+
+def _private_place() -> str:
+    """Our directory for sockets; empty if there can be none."""
+    try:
+        return runtime_dir()
+    except LocalError:
+        return ""
 
 
 def _without_ssh(options: ConnectOptions, line: bytes) -> int:

@@ -28,6 +28,9 @@ class Hop:
 
     name: str
     relay_id: bytes
+    own_door: bool = False
+    """No router listens there, but the user's keeper itself: if that is started anew, maybe at
+    another port."""
 
 
 class RelayFailed(LineBroken):
@@ -61,7 +64,12 @@ class Chain:
           OSError, LineBroken: the first hop cannot be reached.
         """
         hops = self.hops
-        line = await reach()
+        try:
+            line = await reach()
+        except OSError as error:
+            if hops[0].own_door and _refused(error):
+                self._gone(hops)
+            raise
         requests = b"".join(
             connect_request_frame(ConnectRequest(hop.relay_id, relay=True)) for hop in hops
         )
@@ -77,16 +85,22 @@ class Chain:
 
     def failed(self, hops: Sequence[Hop], failure: RelayFailure) -> RelayFailed:
         """The error for what a relay says, who was asked on behalf of ``hops``."""
-        known = [hop for hop in hops if hop.relay_id == failure.relay]
-        name = known[0].name if known else "a jumphost"
+        name, next_door = "a jumphost", False
+        for hop, after in zip(hops, [*hops[1:], None], strict=True):
+            if hop.relay_id == failure.relay:
+                name, next_door = hop.name, after is not None and after.own_door
+        if failure.unknown or (failure.refused and next_door):
+            self._gone(hops)
+        why = f" ({self.complaint})" if self.complaint else ""
         if failure.unknown:
-            if hops == self.hops:
-                self.on_gone()
-            why = f": {self.complaint}" if self.complaint else ""
-            return RelayFailed(f"{name} has forgotten this session's way{why}")
+            return RelayFailed(f"{name} no longer knows this session's way{why}")
         reason = failure.reason.decode(errors="replace")[:MAX_REASON]
         reason = "".join(char for char in reason if char.isprintable())
-        return RelayFailed(f"{name} {reason or 'cannot relay'}")
+        return RelayFailed(f"{name} {reason or 'cannot relay'}{why}")
+
+    def _gone(self, hops: Sequence[Hop]) -> None:
+        if hops == self.hops:  # else there are new relays already
+            self.on_gone()
 
 
 class ChainLine:
@@ -144,6 +158,13 @@ class ChainLine:
             return  # no answer at all: the handshake will see
         if failure is not None:
             raise self._chain.failed(self._hops, failure)
+
+
+def _refused(error: OSError) -> bool:
+    """True when nobody listens there, at one address at least (Trio tries several)."""
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        return error.__cause__.subgroup(ConnectionRefusedError) is not None
+    return isinstance(error, ConnectionRefusedError)
 
 
 def _is_whole(answer: bytes) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from trioet.errors import PeerError, SessionLost, TrioetError
+from trioet.link.chain import RelayFailed
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import Refused, ResumableLink
 from trioet.wire.messages import ConnectStatus
@@ -288,6 +289,8 @@ def timed_out() -> TimeoutError:
 def patience_at_first(error: Exception) -> float:
     """How long the first connections may fail of this, in seconds, before it is told."""
     match error:
+        case RelayFailed():
+            return FIRST_REFUSED_S
         case LineBroken() | TimeoutError():
             return FIRST_PATIENCE_S
         case socket.gaierror():

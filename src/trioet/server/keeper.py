@@ -21,7 +21,7 @@ import trio
 
 from trioet import __version__
 from trioet.bootstrap.credentials import new_real_credentials
-from trioet.errors import MessageError, StepFailed, TrioetError
+from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
 from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
@@ -373,9 +373,14 @@ class Keeper:
     async def _serve_connection(
         self, link: ResumableLink, sock: socket.socket, preface: bytes
     ) -> None:
-        request, _ = first_request(preface)
+        sock.setblocking(False)
+        try:
+            request, _ = first_request(preface)
+        except PeerError as error:
+            self._refusals.note(source_of(sock), error)
+            sock.close()
+            return
         if request.relay:
-            sock.setblocking(False)
             self._refusals.note(source_of(sock), "a relay was asked for by the id of a session")
             await tell_failure(sock, RelayFailure(request.client_id, unknown=True))
             return

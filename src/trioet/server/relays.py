@@ -176,7 +176,9 @@ class Relays:
             far = await connect(served.where, deadline_s=CONNECT_DEADLINE_S)
         except CannotReach as error:
             what = f"cannot reach {served.where.host} port {served.where.port}: {error}"
-            await tell_failure(near, RelayFailure(served.id, what.encode(errors="replace")))
+            refused = error.failure is Failure.REFUSED
+            reason = what.encode(errors="replace")
+            await tell_failure(near, RelayFailure(served.id, reason, refused=refused))
             return
         await relay(near, far, early, self._buffer)
 

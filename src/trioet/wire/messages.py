@@ -74,12 +74,14 @@ class RelayFailure:
     """A relay's answer when it cannot connect onward; when it can, it never answers.
 
     A ConnectResponse without a status, so that nobody takes it for a word of the server's.
-    ``relay`` is the relay's id. ``unknown``: nobody has it any more.
+    ``relay`` is the relay's id. ``unknown``: nobody has it any more. ``refused``: nobody
+    listens where it leads.
     """
 
     relay: bytes
     reason: bytes = b""
     unknown: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,8 @@ def encode_relay_failure(failure: RelayFailure) -> bytes:
         message.relay_failure.reason = failure.reason
     if failure.unknown:
         message.relay_failure.unknown = True
+    if failure.refused:
+        message.relay_failure.refused = True
     return message.SerializeToString()
 
 
@@ -200,7 +204,7 @@ def decode_relay_failure(data: bytes) -> RelayFailure | None:
     if not message.HasField("relay_failure"):
         return None
     found = message.relay_failure
-    return RelayFailure(found.relay, found.reason, found.unknown)
+    return RelayFailure(found.relay, found.reason, found.unknown, found.refused)
 
 
 def encode_sequence_header(count: int) -> bytes:
