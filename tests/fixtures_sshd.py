@@ -43,7 +43,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PrintMotd no
 UseDNS no
-LogLevel ERROR
+LogLevel INFO
 AcceptEnv TRIOET_TEST_*
 SetEnv PATH={directory}/bin:{system_path} HOME={directory}/home
 """
@@ -95,6 +95,11 @@ class Sshd:
     @property
     def known_hosts_path(self) -> Path:
         return self.directory / "known_hosts"
+
+    @property
+    def logins(self) -> int:
+        """How often somebody has logged in."""
+        return (self.directory / "sshd.log").read_text().count("Accepted publickey")
 
     def put_program(self, name: str, script: str) -> Path:
         """Put a shell script on the far PATH."""

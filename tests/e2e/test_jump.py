@@ -1,7 +1,10 @@
-"""Whole sessions through jumphosts: real sshd, keepers and routers, one of each per host."""
+"""Whole sessions through jumphosts: real sshd, keepers and routers, some of each per host."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +15,13 @@ import pytest
 
 from farside import FarSide
 from fixtures_sshd import running_sshd
+from keepers import end_keepers, keepers_in
+from ptys import at_terminal
+from waiting import until
 
 pytestmark = pytest.mark.e2e
+
+DESTINATION = "db1"
 
 
 class Journey:
@@ -21,15 +29,21 @@ class Journey:
 
     def __init__(self, hosts: dict[str, FarSide], config: Path) -> None:
         self.hosts = hosts
+        self.destination = hosts[DESTINATION]
         self.config = config
-        self.environment = {**hosts["db1"].environment, "TRIOET_RUNTIME_DIR": str(config.parent)}
+        self.environment = {
+            **self.destination.environment,
+            "TRIOET_RUNTIME_DIR": str(config.parent),
+        }
 
     def connect(self, *arguments: str) -> list[str]:
+        """The command line that connects to the destination."""
         command = [sys.executable, "-m", "trioet.cli.main", "connect", "-F", str(self.config)]
         at = arguments.index("--") if "--" in arguments else len(arguments)
-        return [*command, *arguments[:at], "db1", *arguments[at:]]
+        return [*command, *arguments[:at], DESTINATION, *arguments[at:]]
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Connect without a terminal, and wait for the end."""
         return subprocess.run(
             self.connect(*arguments),
             input=stdin,
@@ -39,12 +53,24 @@ class Journey:
             check=False,
         )
 
+    def complaint(self, *arguments: str) -> str:
+        """Connect in vain; return what is said."""
+        done = self.run(*arguments)
+        assert done.returncode == 255, done
+        return done.stderr.decode()
+
+    def configure(self, host: str, *words: str) -> None:
+        """Add to what ssh's configuration says of a host."""
+        with self.config.open("a") as file:
+            file.write("\n".join([f"Host {host}", *words, ""]))
+
 
 @contextmanager
-def journey(directory: Path, sockets: Path, *names: str) -> Iterator[Journey]:
+def journey(directory: Path, sockets: Path, *hops: str) -> Iterator[Journey]:
+    """Hosts of these names, and the destination."""
     with ExitStack() as stack:
         hosts = {}
-        for name in (*names, "db1"):
+        for name in (*hops, DESTINATION):
             sshd = stack.enter_context(running_sshd(directory / name, name))
             runtime_dir = sockets / name
             runtime_dir.mkdir(mode=0o700)
@@ -57,10 +83,177 @@ def journey(directory: Path, sockets: Path, *names: str) -> Iterator[Journey]:
         yield Journey(hosts, config)
 
 
-def test_a_chain_of_two_without_any_server(tmp_path: Path, runtime_dir: Path) -> None:
-    with journey(tmp_path, runtime_dir, "a", "b") as way:
-        done = way.run("--jump", "a,b", "--", "echo hi; exit 3")
-        print(done.stderr.decode())
-        for host in way.hosts.values():
-            print(host.keeper_log())
-        assert (done.returncode, done.stdout) == (3, b"hi\n")
+@pytest.fixture
+def through_one(tmp_path: Path, runtime_dir: Path) -> Iterator[Journey]:
+    with journey(tmp_path, runtime_dir, "a") as made:
+        yield made
+
+
+@pytest.mark.parametrize("hops", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_a_chain_that_needs_no_server_and_one_login_for_each_host(
+    tmp_path: Path, runtime_dir: Path, hops: tuple[str, ...]
+) -> None:
+    data = bytes(range(256)) * 4000
+    with journey(tmp_path, runtime_dir, *hops) as way:
+        done = way.run("--jump", ",".join(hops), "--", "cat; echo oops >&2; exit 3", stdin=data)
+        assert (done.returncode, done.stdout, done.stderr) == (3, data, b"oops\n")
+        assert {name: host.sshd.logins for name, host in way.hosts.items()} == dict.fromkeys(
+            (*hops, DESTINATION), 1
+        )
+        assert os.listdir(way.config.parent) == ["ssh_config"], "nothing is left"
+        for name in hops:
+            assert "relay to 127.0.0.1" in way.hosts[name].keeper_log()
+            assert "session" not in way.hosts[name].keeper_log()
+
+
+def test_routers_serve_relays_as_they_serve_sessions(through_one: Journey) -> None:
+    """With the options that real ET has for it."""
+    port = through_one.hosts["a"].start_router()
+    through_one.destination.start_router()
+    socket = str(through_one.hosts["a"].runtime_dir / "router.sock")
+    arguments = ("--jumphost", "a", "--jport", str(port), "--jserverfifo", socket)
+    assert through_one.run(*arguments, "--", "echo hi").stdout == b"hi\n"
+    refused = through_one.complaint("--jumphost", "a", "--jserverfifo", "/no/such/socket")
+    assert "no trioet server listens at /no/such/socket" in refused
+
+
+def test_the_jumphosts_of_sshs_configuration_if_so_wished(through_one: Journey) -> None:
+    through_one.configure(DESTINATION, "ProxyJump a")
+    assert through_one.run("--jump", "auto", "--", "echo hi").stdout == b"hi\n"
+    assert "relay to" in through_one.hosts["a"].keeper_log()
+
+
+def test_without_the_wish_they_are_sshs_own_business(through_one: Journey) -> None:
+    through_one.configure(DESTINATION, "ProxyJump a")
+    assert through_one.run("--", "echo hi").stdout == b"hi\n"
+    assert not (through_one.hosts["a"].runtime_dir / "keeper.log").exists()
+
+
+async def test_a_session_outlives_the_jumphosts_keeper(through_one: Journey) -> None:
+    """Whose relays are gone with it: ssh is asked again, and asks nothing."""
+    hop = through_one.hosts["a"]
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"mine=42")
+        (keeper,) = keepers_in(hop.runtime_dir)
+        os.kill(keeper, signal.SIGKILL)
+        assert await person.run(b"echo $mine") == b"42\r\n"
+        assert keepers_in(hop.runtime_dir) not in ([], [keeper])
+        await person.type(b"exit\n")
+        assert await person.end() == 0
+
+
+async def test_the_user_is_told_who_cannot_reach_whom(through_one: Journey) -> None:
+    destination = through_one.destination
+    port = destination.start_router()
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment, 24, 160) as person:
+        await person.run(b"mine=42")
+        (keeper,) = keepers_in(through_one.hosts["a"].runtime_dir)
+        destination.stop_router()
+        cut_connections_of(keeper)
+        await person.until(f"(a cannot reach 127.0.0.1 port {port}: connection refused)".encode())
+        destination.start_router(port)
+        assert await person.run(b"echo $mine") == b"42\r\n"
+        await person.type(b"exit\n")
+        assert await person.end() == 0
+
+
+def cut_connections_of(process: int) -> None:
+    """Have the kernel reset a process's connections, as a network can."""
+    done = subprocess.run(["ss", "-Htnp"], capture_output=True, check=True, text=True)
+    for line in done.stdout.splitlines():
+        if f"pid={process}," in line:
+            here, there = line.split()[3:5]
+            subprocess.run(["ss", "-K", "src", here, "dst", there], capture_output=True, check=True)
+
+
+async def test_no_passkey_comes_to_a_jumphost(through_one: Journey, tmp_path: Path) -> None:
+    """Neither on stdin nor stdout of what ssh runs there, nor in its arguments, nor the keeper."""
+    copies = {name: tmp_path / f"{name}-copy" for name in through_one.hosts}
+    for name, host in through_one.hosts.items():
+        script = (host.sshd.bin / "trioet").read_text().partition("\n")[2]
+        host.sshd.put_program("trioet-real", script)
+        copy = copies[name]
+        host.sshd.put_program(
+            "trioet", f'echo "$@" >>{copy}; tee -a {copy} | trioet-real "$@" | tee -a {copy}'
+        )
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"true")
+        said = copies[DESTINATION].read_bytes()
+        keys = re.findall(rb"(?<!\w)(\w{16})/(\w{32})", said)
+        assert len(keys) == 2, "what was asked for, and what was given"
+        at_hop = copies["a"].read_bytes()
+        assert at_hop.startswith(b"terminal --relay\n127.0.0.1 ")
+        for client_id, passkey in keys:
+            assert client_id not in at_hop
+            assert passkey not in at_hop
+        await person.type(b"exit\n")
+        await person.end()
+
+
+# What goes wrong, and what is said
+
+
+def test_a_jumphost_without_trioet_is_named(through_one: Journey) -> None:
+    (through_one.hosts["a"].sshd.bin / "trioet").unlink()
+    text = through_one.complaint("--jump", "a")
+    assert "trioet was not found on the jumphost a" in text
+    assert "trioet install a" in text
+
+
+def test_a_jumphost_with_an_older_trioet_is_named(through_one: Journey) -> None:
+    """It takes the line for a session's."""
+    hop = through_one.hosts["a"].sshd
+    script = (hop.bin / "trioet").read_text().replace('"$@"', "terminal")
+    hop.put_program("trioet", script.partition("\n")[2])
+    assert "the trioet on the jumphost a is too old to relay" in through_one.complaint(
+        "--jump", "a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--no-relay", "a: relaying is switched off on this machine"),
+        ("--relay-to=*.internal:2022", "a: no relay may lead to 127.0.0.1 port "),
+    ],
+)
+def test_an_administrator_who_forbids_it_is_named(
+    through_one: Journey, option: str, said: str
+) -> None:
+    through_one.hosts["a"].start_router(0, option)
+    text = through_one.complaint("--jump", "a")
+    assert said in text
+    assert "ask its administrator" in text
+
+
+def test_an_administrator_may_allow_some_places(through_one: Journey) -> None:
+    through_one.hosts["a"].start_router(0, "--relay-to", "10.0.0.0/8", "--relay-to", "127.0.0.0/8")
+    assert through_one.run("--jump", "a", "--", "echo hi").stdout == b"hi\n"
+
+
+def test_a_port_that_the_jumphost_cannot_reach_is_named(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    through_one.destination.start_router()
+    text = through_one.complaint("--jump", "a", "-p", str(free_tcp_port))
+    place = f"127.0.0.1 port {free_tcp_port}"
+    assert f"{place} cannot be reached through a: a cannot reach {place}: " in text
+    assert "connection refused" in text
+
+
+def test_a_jumphost_that_ssh_cannot_reach_is_named(through_one: Journey) -> None:
+    end_keepers(through_one.destination.runtime_dir)
+    text = through_one.complaint("--jump", "nowhere.invalid")
+    assert "nowhere.invalid" in text
+
+
+async def test_ended_by_a_signal_nothing_is_left(through_one: Journey) -> None:
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"true")
+        person.process.send_signal(signal.SIGTERM)
+        assert await person.end() == 255
+    await until(lambda: os.listdir(through_one.config.parent) == ["ssh_config"])
