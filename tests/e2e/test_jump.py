@@ -12,11 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from farside import FarSide
 from fixtures_sshd import running_sshd
 from keepers import end_keepers, keepers_in
 from ptys import at_terminal
+from trioet.demo.cutter import Cutter
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -146,26 +148,21 @@ async def test_a_session_outlives_the_jumphosts_keeper(through_one: Journey) -> 
 async def test_the_user_is_told_who_cannot_reach_whom(through_one: Journey) -> None:
     destination = through_one.destination
     port = destination.start_router()
-    command = through_one.connect("--jump", "a")
-    async with at_terminal(command, through_one.environment, 24, 160) as person:
-        await person.run(b"mine=42")
-        (keeper,) = keepers_in(through_one.hosts["a"].runtime_dir)
-        destination.stop_router()
-        cut_connections_of(keeper)
-        await person.until(f"(a cannot reach 127.0.0.1 port {port}: connection refused)".encode())
-        destination.start_router(port)
-        assert await person.run(b"echo $mine") == b"42\r\n"
-        await person.type(b"exit\n")
-        assert await person.end() == 0
-
-
-def cut_connections_of(process: int) -> None:
-    """Have the kernel reset a process's connections, as a network can."""
-    done = subprocess.run(["ss", "-Htnp"], capture_output=True, check=True, text=True)
-    for line in done.stdout.splitlines():
-        if f"pid={process}," in line:
-            here, there = line.split()[3:5]
-            subprocess.run(["ss", "-K", "src", here, "dst", there], capture_output=True, check=True)
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(through_one.hosts["a"].start_router())
+        near = await nursery.start(cutter.serve)
+        command = through_one.connect("--jump", "a", "--jport", str(near))
+        async with at_terminal(command, through_one.environment, 24, 160) as person:
+            await person.run(b"mine=42")
+            destination.stop_router()
+            cutter.cut()
+            said = f"(a cannot reach 127.0.0.1 port {port}: connection refused)"
+            await person.until(said.encode())
+            destination.start_router(port)
+            assert await person.run(b"echo $mine") == b"42\r\n"
+            await person.type(b"exit\n")
+            assert await person.end() == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_no_passkey_comes_to_a_jumphost(through_one: Journey, tmp_path: Path) -> None:

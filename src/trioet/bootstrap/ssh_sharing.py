@@ -17,6 +17,10 @@ from contextlib import contextmanager
 PERSIST_S = 10
 """How long ssh keeps a connection that nobody uses."""
 
+LONGEST_PLACE = 107 - len("/") - 40 - 17
+"""Bytes of a directory in which ssh can make its sockets: unix(7), less a hash (%C), less what
+ssh adds while it makes one."""
+
 USUAL_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
 
 
@@ -30,6 +34,14 @@ def quiet_config(config_file: str | None) -> str | None:
     """
     quiet = f"{config_file}{QUIET}"
     return quiet if config_file is not None and os.path.exists(quiet) else None
+
+
+def _fits(directory: str) -> bool:
+    """True for a directory whose name ssh can work with."""
+    # It passes the name of its configuration on to itself, without quotes.
+    plain = directory.isprintable() and not set(directory) & set(" '\"\\%$`;&|<>()*?[]")
+    size = len(os.fsencode(os.path.join(directory, "ssh-12345678")))
+    return bool(directory) and plain and size <= LONGEST_PLACE
 
 
 def _write(path: str, lines: Sequence[str]) -> None:
@@ -46,8 +58,8 @@ def shared_logins(
     It stands for ``config_file`` (``-F``), whose words it includes. It lies in ``directory``,
     which is private, and vanishes at the end. Without such a place, it is ``config_file``.
     """
-    if not directory or not directory.isprintable() or " " in directory:
-        yield config_file  # ssh passes the name of its configuration on to itself without quotes
+    if not _fits(directory):
+        yield config_file
         return
     files: Sequence[str] = USUAL_FILES if config_file is None else [os.path.abspath(config_file)]
     if config_file == "none":

@@ -17,6 +17,7 @@ def add_jump_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-J", "--jump", "--jumphost"),
         dest="jump",
+        action="append",
         metavar="A,B,…",
         help="connect through these hosts, each [user@]host[:sshport], which read nothing of "
         f"the session; `{AUTO}`: through those of ssh's ProxyJump",
@@ -40,10 +41,13 @@ def read_jumps(given: argparse.Namespace) -> tuple[Jump, ...] | None:
     Raises:
       UsageError: they make no sense.
     """
+    if given.jump and len(given.jump) > 1:
+        raise UsageError(f"--jump is given twice; all hosts in one: --jump {','.join(given.jump)}")
+    written: str | None = given.jump[0] if given.jump else None
     extra = given.jport is not None or given.jserverfifo is not None
-    if given.jump == AUTO and not extra:
+    if written == AUTO and not extra:
         return None
-    jumps = parse_jumps(given.jump) if given.jump not in (None, AUTO) else ()
+    jumps = parse_jumps(written) if written not in (None, AUTO) else ()
     if extra and len(jumps) != 1:
         raise UsageError("--jport and --jserverfifo are about one jumphost: --jump HOST")
     if given.jport is not None and not 0 < given.jport < 65536:

@@ -119,7 +119,7 @@ class ChainLine:
     @property
     def peer_name(self) -> str:
         """Where the chain begins; and through how many hops it leads."""
-        return f"{self._line.peer_name}, through {len(self._hops)} relays"
+        return f"{self._line.peer_name}, through {len(self._hops)} more"
 
     @property
     def source(self) -> str:

@@ -31,8 +31,8 @@ OFFER_AGAIN_S: Final = 10.0
 IDS_PER_MESSAGE: Final = 256
 """So that a message stays well below :data:`trioet.server.local.MAX_MESSAGE`."""
 
-RELAYS_PER_MESSAGE: Final = 32
-"""The same, where the places that relays lead to are told as well."""
+RELAYS_PER_MESSAGE: Final = 8
+"""The same, where the places that relays lead to are told as well, in 1,530 bytes at most."""
 
 
 class RouterRegistration:
