@@ -54,8 +54,9 @@ def test_connections_to_jumphosts_are_shared_and_the_users_words_hold(runtime_di
     users.write_text(
         "Host a\n  User anna\nHost own\n  ControlPath /own/%h\n  ControlMaster no\nHost last\n"
     )
-    with shared_logins(str(users), ["a", "own"], str(runtime_dir)) as config:
+    with shared_logins(str(users), ["a", "own", "again"], str(runtime_dir)) as config:
         shared, own, other = (resolved(config, host) for host in ("a", "own", "db1"))
+        assert shared["controlpath"] != resolved(config, "again")["controlpath"]
         assert (shared["user"], shared["controlmaster"]) == ("anna", "auto")
         assert shared["controlpath"].startswith(str(runtime_dir))
         assert (own["controlmaster"], own["controlpath"]) == ("false", "/own/own")

@@ -55,9 +55,14 @@ def test_routers_serve_relays_as_they_serve_sessions(through_one: Journey) -> No
 
 
 def test_the_jumphosts_of_sshs_configuration_if_so_wished(through_one: Journey) -> None:
+    assert through_one.run("--jump", "auto", "--", "echo there is none").returncode == 0
+    assert not (through_one.hosts["a"].runtime_dir / "keeper.log").exists()
     through_one.configure(DESTINATION, "ProxyJump a")
     assert through_one.run("--jump", "auto", "--", "echo hi").stdout == b"hi\n"
     assert "relay to" in through_one.hosts["a"].keeper_log()
+    assert through_one.hosts["a"].sshd.logins == 1
+    through_one.configure("*", "NoSuchWord yes")
+    assert "ssh rejects its configuration" in through_one.complaint("--jump", "auto")
 
 
 def test_without_the_wish_they_are_sshs_own_business(through_one: Journey) -> None:

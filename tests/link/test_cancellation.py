@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,15 +21,19 @@ import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.link import attachment, line, liveness, pace, reconnect, resumable, trial
+from trioet.link import attachment, chain, line, liveness, pace, reconnect, resumable, trial
 from trioet.link import dial as dial_module
 from trioet.link.dial import dial
-from trioet.link.line import Line, SocketLine
+from trioet.link.line import Line, LineBroken, SocketLine
 from trioet.link.liveness import Liveness
 from trioet.link.reconnect import CannotConnect, Reconnector
 from trioet.link.trial import LARGE
-from trioet.wire.handshake import connect_request_frame, sequence_header_frame
-from trioet.wire.messages import ConnectRequest
+from trioet.wire.handshake import (
+    connect_request_frame,
+    connect_response_frame,
+    sequence_header_frame,
+)
+from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
 
 PACKETS = 30
 NOT_CANCELLED = {
@@ -37,7 +42,7 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-MODULES = (attachment, dial_module, line, liveness, pace, reconnect, resumable, trial)
+MODULES = (attachment, chain, dial_module, line, liveness, pace, reconnect, resumable, trial)
 sweep = Sweep(*MODULES)
 
 
@@ -264,6 +269,44 @@ def test_dialling_can_be_cancelled() -> None:
             await victim.run(connect)
 
     assert sweep.every_step(life) > 1
+
+
+def test_a_way_through_jumphosts_can_be_cancelled() -> None:
+    """While it is asked for, by a line that takes little; and while it is used."""
+    answer = connect_response_frame(ConnectResponse(ConnectStatus.NEW_CLIENT))
+
+    async def life(victim: Victim) -> None:
+        cable = Cable(capacity=7)
+
+        async def reach() -> Line:
+            await trio.lowlevel.checkpoint()
+            return cable.client
+
+        async def travel() -> None:
+            line = await chain.Chain([chain.Hop("a", ID)]).dial(reach)
+            try:
+                assert await line.receive() == answer
+                assert await line.receive() == b"more"
+                line.try_send(bytes(100))
+                await line.wait_writable()
+            finally:
+                line.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(victim.run, travel)
+            sent = 0
+            while not victim.done:
+                await settle()
+                with suppress(LineBroken):  # it has been cancelled
+                    if cable.client.out.held:
+                        await cable.server.receive()
+                    elif sent < len(answer):
+                        sent += cable.server.try_send(answer[sent:])
+                    else:
+                        cable.server.try_send(b"more")
+        assert cable.client.closed or not cable.client.out.carried
+
+    assert sweep.every_step(life) > 5
 
 
 def test_every_await_was_cancelled() -> None:

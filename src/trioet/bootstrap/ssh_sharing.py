@@ -17,9 +17,9 @@ from contextlib import contextmanager
 PERSIST_S = 10
 """How long ssh keeps a connection that nobody uses."""
 
-LONGEST_PLACE = 107 - len("/") - 40 - 17
-"""Bytes of a directory in which ssh can make its sockets: unix(7), less a hash (%C), less what
-ssh adds while it makes one."""
+LONGEST_PLACE = 107 - len("/8-") - 40 - 17
+"""Bytes of a directory in which ssh can make its sockets: unix(7), less a number and a hash
+(%C), less what ssh adds while it makes one."""
 
 USUAL_FILES = ("~/.ssh/config", "/etc/ssh/ssh_config")
 
@@ -67,12 +67,15 @@ def shared_logins(
     place = tempfile.mkdtemp(prefix="ssh-", dir=directory)
     try:
         lines = [f'Include "{os.path.expanduser(name)}"' for name in files]
-        lines += [
-            f"Host {' '.join(hosts)}",
-            "  ControlMaster auto",
-            f"  ControlPath {place}/%C",
-            f"  ControlPersist {PERSIST_S}",
-        ]
+        for number, host in enumerate(hosts):
+            lines += [
+                f"Host {host}",
+                "  ControlMaster auto",
+                # The hash is of address, port and user. Behind each other, two hosts may have
+                # the same.
+                f"  ControlPath {place}/{number}-%C",
+                f"  ControlPersist {PERSIST_S}",
+            ]
         path = os.path.join(place, "config")
         _write(path, lines)
         _write(path + QUIET, ["BatchMode yes", *lines])

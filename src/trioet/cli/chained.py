@@ -9,7 +9,6 @@ import trio
 
 from trioet.bootstrap.hops import Route, open_relays
 from trioet.bootstrap.invitation import Invitation
-from trioet.bootstrap.jump import parse_jumps
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.bootstrap.ssh_sharing import quiet_config
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions
@@ -72,11 +71,9 @@ async def find_way(
     """Have relays made on the jumphosts, if the user wants any; None: straight there.
 
     Raises:
-      StepFailed, PeerError, UsageError: as :func:`open_relays`, or ssh's ProxyJump is none.
+      StepFailed, PeerError: as :func:`open_relays`.
     """
     jumps = options.jumps
-    if jumps is None:
-        jumps = parse_jumps(config.proxy_jump) if config.proxy_jump else ()
     if not jumps:
         return None
     port = options.port or invitation.port or DEFAULT_PORT

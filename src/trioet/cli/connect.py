@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
+from trioet.bootstrap.jump import Jump, parse_jumps
 from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_config_argv
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import LocalError, StepFailed
@@ -14,12 +15,15 @@ from trioet.server.places import runtime_dir
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
     options = parse(argv)
-    if options.jumps == ():
+    if options.jumps is None:
+        options = options._replace(jumps=_jumps_of_ssh(options))
+    if not options.jumps:
         return _connect(options)
     # Only for those who want it: ssh is to be started at once.
     from trioet.bootstrap.ssh_sharing import shared_logins
 
-    with shared_logins(options.config_file, _hosts(options), _private_place()) as config_file:
+    hosts = [jump.host for jump in options.jumps]
+    with shared_logins(options.config_file, hosts, _private_place()) as config_file:
         return _connect(options._replace(config_file=config_file))
 
 
@@ -41,11 +45,23 @@ def _connect(options: ConnectOptions) -> int:
     return connect_by_openssh(options, ssh, config)
 
 
-def _hosts(options: ConnectOptions) -> list[str]:
-    """The jumphosts; for those that only ssh knows, a pattern for all but the destination."""
-    if options.jumps is None:
-        return [f"!{options.host}", "*"]
-    return [jump.host for jump in options.jumps]
+def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
+    """The jumphosts of ssh's ProxyJump.
+
+    Raises:
+      StepFailed: there is no ssh, or it rejects its configuration.
+      UsageError: ProxyJump names no hosts.
+    """
+    from trioet.bootstrap.ssh_config import parse_ssh_config
+
+    running = spawn_ssh_config(ssh_config_argv(options.ssh_target), options.host)
+    with open(running.output, "rb") as output:
+        answer = output.read()
+    if running.process.wait() != 0:
+        what = f"ssh rejects its configuration for {options.host}"
+        raise StepFailed("ssh", what, f"`ssh -G {options.host}` says why")
+    found = parse_ssh_config(answer).proxy_jump
+    return parse_jumps(found) if found else ()
 
 
 def _private_place() -> str:

@@ -69,7 +69,7 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
 async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
     from trioet.bootstrap import asyncssh_bridge
 
-    if options.jumps != ():
+    if options.jumps:
         hint = "install OpenSSH's client, or leave --ssh-backend away"
         raise StepFailed("ssh", "jumphosts are reached by an ssh program only", hint)
     target = options.ssh_target
