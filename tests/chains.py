@@ -159,6 +159,11 @@ class Machine:
         request = RelayRequest(host, port, router_socket=self.router_path)
         return await ask(self.keeper_path, request.encode())
 
+    async def ask_relay_at_own_door(self, port: int, own_port: int) -> bytes:
+        """Ask for a relay where there is no router; return the answer."""
+        request = RelayRequest("127.0.0.1", port, ports=(own_port, own_port))
+        return await ask(self.keeper_path, request.encode())
+
     async def relay(self, port: int, host: str = "127.0.0.1") -> bytes:
         """Have a relay; return its id."""
         fields = offer(await self.ask_relay(port, host))

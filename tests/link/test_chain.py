@@ -67,6 +67,7 @@ async def heard(answer: bytes, pieces: int, chain: Chain) -> bytes:
     cable = Cable()
     line = await connected(cable, chain)
     found = b""
+    failure: LineBroken | None = None
     async with trio.open_nursery() as nursery:
 
         async def send() -> None:
@@ -82,9 +83,9 @@ async def heard(answer: bytes, pieces: int, chain: Chain) -> bytes:
         except LineBroken as error:
             nursery.cancel_scope.cancel()
             failure = error
-        else:
-            return found
-    raise failure
+    if failure is not None:
+        raise failure
+    return found
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 1000])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from callers import ask, refusal
+from callers import refusal
 from chains import Machine, Traveller, offer
 from descriptors import descriptors
 from ends import Place, place, receive_all, receive_exactly, reset
@@ -24,7 +25,6 @@ from trioet.link.resumable import HANDSHAKE_DEADLINE_S
 from trioet.server import relays
 from trioet.server.keeper import LINGER_S
 from trioet.server.relay_policy import ANYWHERE, NOWHERE, RelayPolicy, parse_pattern
-from trioet.server.request import RelayRequest
 from trioet.server.router import GRACE_S
 from trioet.wire.forward import Address
 from trioet.wire.framing import HANDSHAKE_LENGTH
@@ -119,9 +119,8 @@ async def test_without_a_router_a_keeper_relays_at_its_own_door(
 ) -> None:
     machine, destination = await world.machines(2)
     port = free_ports(1)[0]
-    request = RelayRequest("127.0.0.1", destination.port, ports=(port, port))
     machine.stop_router()
-    fields = offer(await ask(machine.keeper_path, request.encode()))
+    fields = offer(await machine.ask_relay_at_own_door(destination.port, port))
     assert (fields["port"], fields["router"]) == (port, False)
     traveller = Traveller(world.nursery, [machine, destination])
     machine.port = fields["port"]
@@ -311,40 +310,80 @@ async def test_a_keeper_has_so_many_relays(world: World, monkeypatch: pytest.Mon
     await machine.relay(3)
 
 
-@pytest.mark.parametrize("limit", ["MAX_RELAYED", "MAX_RELAYED_EACH"])
+@pytest.mark.parametrize("honest_is_answered", [True, False])
+@pytest.mark.parametrize("limit", ["MAX_RELAYED", "MAX_RELAYED_EACH", "for_tunnels"])
 async def test_who_merely_knows_a_relays_id_keeps_nobody_out(
-    world: World, monkeypatch: pytest.MonkeyPatch, limit: str
+    world: World, monkeypatch: pytest.MonkeyPatch, limit: str, honest_is_answered: bool
 ) -> None:
-    """Of too many connections, the oldest of whoever has most gives way."""
-    monkeypatch.setattr(relays, limit, 8)
+    """Of too many connections the oldest of whoever has most gives way; first of those that
+    were never answered, from wherever they come."""
+    monkeypatch.setattr(relays, limit, (lambda: 17) if limit == "for_tunnels" else 8)
     (machine,) = await world.machines(1)
     async with place() as somewhere, AsyncExitStack() as stack:
         relay_id = await machine.relay(port_of(somewhere))
 
-        async def come(source: str) -> trio.SocketStream:
+        async def come(source: str) -> tuple[trio.SocketStream, trio.SocketStream]:
             stream = await machine.come_directly(source)
             stack.push_async_callback(stream.aclose)
-            await stream.send_all(wants_relay(relay_id))
-            stack.push_async_callback((await somewhere.accept()).aclose)
-            return stream
+            await stream.send_all(wants_relay(relay_id) + b"hello")
+            far = await somewhere.accept()
+            stack.push_async_callback(far.aclose)
+            assert await receive_exactly(far, 5) == b"hello"
+            return stream, far
 
-        honest = await come("127.0.0.2")
-        strangers = [await come("127.0.0.3") for _ in range(20)]
-        for stream in strangers[:13]:
+        honest, its_far = await come("127.0.0.2")
+        if honest_is_answered:
+            await its_far.send_all(b"welcome")
+            assert await receive_exactly(honest, 7) == b"welcome"
+        strangers = [
+            await come(f"127.0.1.{number}" if honest_is_answered else "127.0.0.3")
+            for number in range(1, 21)
+        ]
+        for stream, _ in strangers[:13]:
             with trio.fail_after(10), suppress(trio.BrokenResourceError):
                 assert await stream.receive_some() == b""
         assert "relayed=8" in repr(machine.keeper)
-        with trio.move_on_after(0.1) as patience:
-            await honest.receive_some()
-        assert patience.cancelled_caught, "it is still there"
+        await its_far.send_all(b"still here")
+        assert await receive_exactly(honest, 10) == b"still here"
 
 
 async def test_want_of_descriptors_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relays, "for_tunnels", lambda: 1)
     (machine,) = await world.machines(1)
-    relay_id = await machine.relay(2022)
-    failure = failure_in(await answer_to(machine, wants_relay(relay_id)))
-    assert failure.reason.endswith(b"too many descriptors are in use")
+    machine.stop_router()
+    port = free_ports(1)[0]
+    fields = offer(await machine.ask_relay_at_own_door(2022, port))
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        # Whose answer tells that it is in the door.
+        await answer_to_own_door(port)
+        with no_more_descriptors():
+            await stream.send_all(wants_relay(fields["id"].encode()))
+            failure = failure_in(await receive_all(stream))
+    assert failure.reason.endswith(b"too many open files")
+    assert not failure.refused
+
+
+async def answer_to_own_door(port: int) -> None:
+    """Come after another, and be answered: so that has come in."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(wants_session(ID))
+        assert await receive_all(stream)
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Nothing more can be opened by this process."""
+    held = []
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, usual[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        for descriptor in held:
+            os.close(descriptor)
 
 
 async def test_a_relay_lives_while_it_is_used_and_for_so_long_after(

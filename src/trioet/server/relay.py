@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -37,11 +38,18 @@ KEEPALIVE_GAP_S: Final = 10
 KEEPALIVE_TRIES: Final = 3
 
 
-async def relay(near: socket.socket, far: socket.socket, early: bytes, buffer: bytearray) -> None:
+async def relay(
+    near: socket.socket,
+    far: socket.socket,
+    early: bytes,
+    buffer: bytearray,
+    answered: Callable[[], None] = lambda: None,
+) -> None:
     """Pass on what comes, both ways, until both sides have ended; ``early`` goes to ``far`` first.
 
-    Owns both sockets. The end of one side is passed on, and the other may go on. A reset, an
-    error or a silent death of one is a reset for the other, at once; so is cancellation.
+    ``answered`` is called when ``far`` says something. Owns both sockets. The end of one side
+    is passed on, and the other may go on. A reset, an error or a silent death of one is a
+    reset for the other, at once; so is cancellation.
     """
     for sock in (near, far):
         _tune(sock)
@@ -49,6 +57,8 @@ async def relay(near: socket.socket, far: socket.socket, early: bytes, buffer: b
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_pump, near, far, early, buffer, nursery.cancel_scope)
+            await trio.lowlevel.wait_readable(far)
+            answered()
             await _pump(far, near, b"", buffer, nursery.cancel_scope)
         orderly = not nursery.cancel_scope.cancel_called
     finally:

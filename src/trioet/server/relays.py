@@ -50,6 +50,20 @@ PARTING_S: Final = 2.0
 """How long a client may take to read why it was refused."""
 
 
+class Connection:
+    """Somebody who uses a relay."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.scope = trio.CancelScope()
+        self.answered = False
+        """The other end has said something: to a stranger it says nothing."""
+
+    def note_answer(self) -> None:
+        """The other end has said something."""
+        self.answered = True
+
+
 class Relay:
     """A place that one id leads to."""
 
@@ -59,8 +73,8 @@ class Relay:
         self.door = door
         """The router that brings its connections, by its path; empty: the keeper's own door."""
         self.scope = trio.CancelScope()
-        self.connections: dict[trio.CancelScope, str] = {}
-        """Who uses it, oldest first, and where from."""
+        self.connections: list[Connection] = []
+        """Who uses it, oldest first."""
         self.changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -149,30 +163,31 @@ class Relays:
 
     async def _serve_connection(self, served: Relay, near: socket.socket, preface: bytes) -> None:
         near.setblocking(False)
-        source = source_of(near)
-        with trio.CancelScope() as scope:
+        connection = Connection(source_of(near))
+        with connection.scope:
             try:
                 self._make_room(served)
-                served.connections[scope] = source
+                served.connections.append(connection)
                 served.touch()
-                await self._connect_onward(served, near, preface)
+                await self._connect_onward(served, connection, near, preface)
             except (PeerError, OSError) as error:
-                self._refusals.note(source, error)
+                self._refusals.note(connection.source, error)
             except Exception:
                 log.exception("a fault in trioet; please report it")
             finally:
                 near.close()
-                served.connections.pop(scope, None)
+                if connection in served.connections:
+                    served.connections.remove(connection)
                 served.touch()
 
-    async def _connect_onward(self, served: Relay, near: socket.socket, preface: bytes) -> None:
+    async def _connect_onward(
+        self, served: Relay, connection: Connection, near: socket.socket, preface: bytes
+    ) -> None:
         request, early = first_request(preface)
         if not request.relay:
-            self._refusals.note(source_of(near), "a session was asked for by the id of a relay")
+            self._refusals.note(connection.source, "a session was asked for by the id of a relay")
             return
         try:
-            if 2 * self.connections > for_tunnels():
-                raise CannotReach(Failure.GENERAL, "too many descriptors are in use")
             far = await connect(served.where, deadline_s=CONNECT_DEADLINE_S)
         except CannotReach as error:
             what = f"cannot reach {served.where.host} port {served.where.port}: {error}"
@@ -180,26 +195,29 @@ class Relays:
             reason = what.encode(errors="replace")
             await tell_failure(near, RelayFailure(served.id, reason, refused=refused))
             return
-        await relay(near, far, early, self._buffer)
+        await relay(near, far, early, self._buffer, connection.note_answer)
 
     def _make_room(self, served: Relay) -> None:
         """Let the oldest connection go of whoever has most, when there are too many.
 
-        So that whoever merely knows an id keeps nobody out who comes from elsewhere.
+        First of those that the other end has never answered. So whoever merely knows an id
+        keeps nobody out.
         """
-        full = len(served.connections) >= MAX_RELAYED_EACH
-        crowd = [served] if full else list(self._relays.values())
-        if not full and self.connections < MAX_RELAYED:
+        if len(served.connections) >= MAX_RELAYED_EACH:
+            crowd = [served]
+        elif self.connections >= min(MAX_RELAYED, max(1, for_tunnels() // 2)):
+            crowd = list(self._relays.values())
+        else:
             return
-        counts = Counter(source for each in crowd for source in each.connections.values())
+        everybody = [(each, some) for each in crowd for some in each.connections]
+        strangers = [(each, some) for each, some in everybody if not some.answered]
+        candidates = strangers or everybody
+        counts = Counter(some.source for _, some in candidates)
         most = max(counts, key=lambda source: counts[source])
-        for each in crowd:
-            for scope, source in each.connections.items():
-                if source == most and not scope.cancel_called:
-                    self._refusals.note(source, "too many relayed connections", points=0)
-                    del each.connections[scope]
-                    scope.cancel()
-                    return
+        user_of, oldest = next(pair for pair in candidates if pair[1].source == most)
+        self._refusals.note(most, "too many relayed connections", points=0)
+        user_of.connections.remove(oldest)
+        oldest.scope.cancel()
 
 
 async def tell_failure(sock: socket.socket, failure: RelayFailure) -> None:
