@@ -27,6 +27,7 @@ TARGET = Target(
     take,
     seeds=[
         b'Tport = 2023\nbind = ["::1", "192.0.2.1"]\nsocket = "/run/s"\n',
+        b'Trelay = true\nrelay_to = ["*.internal:2022", "[2001:db8::/32]", "10.0.0.0/8:*"]\n',
         b'Treplay_memory = "256M"\nverbose = true\n',
         b"I[Networking]\nport = 2022\nbind_ip = 127.0.0.1\n",
         b"I; comment\n[Debug]\nverbose = 1\nsilent\n telemetry = true\n",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness import Target, instrumented, sliced
 
 with instrumented():
@@ -12,6 +14,7 @@ with instrumented():
         parse_bootstrap_line,
     )
     from trioet.bootstrap.invitation import Invitation, InvitationReader, parse_invitation
+    from trioet.bootstrap.relay_offer import RelayOffer, RelayReader
     from trioet.errors import PeerError, StepFailed, TrioetError
 
 
@@ -29,7 +32,23 @@ def read_sliced(data: bytes) -> Invitation | None:
     return reader.end()
 
 
+def read_offer(pieces: Iterable[bytes]) -> RelayOffer | None:
+    reader = RelayReader("host")
+    for piece in pieces:
+        if (offer := reader.feed(piece)) is not None:
+            return offer
+    return reader.end()
+
+
 def take(data: bytes) -> None:
+    if data[:1] == b"R":
+        try:
+            offer = read_offer([data[1:]])
+        except TrioetError:
+            offer = None
+        assert offer is None or (len(offer.relay_id) == 16 and 0 < offer.port < 65536)
+        assert read_offer(sliced(data[1:])) == offer
+        return
     if data[:1] == b"L":
         credentials, term = parse_bootstrap_line(data[1:])
         assert 0 < len(term) <= MAX_TERM
@@ -58,6 +77,8 @@ TARGET = Target(
         MARKER + b"\r\n\r\n",
         b"motd\n" + FAILURE,
         b"TRIOET-MISSING\n",
+        b'Rmotd\nTRIOET-RELAY:{"id":"1234567890123456","port":2022,"router":true}\r\n',
+        b"R" + FAILURE,
     ],
     refusals=(PeerError, StepFailed),
 )

@@ -20,6 +20,7 @@ READERS: list[tuple[Callable[[bytes], object], Callable[..., bytes] | None]] = [
     (m.decode_initial_response, m.encode_initial_response),
     (m.decode_session_over, m.encode_session_over),
     (m.decode_count, m.encode_count),
+    (m.decode_relay_failure, m.encode_relay_failure),
 ]
 
 
@@ -47,6 +48,7 @@ SAMPLES = [
     m.encode_initial_response(m.InitialResponse(b"", ("over",), "0.1.0")),
     m.encode_session_over(m.SessionOver(status=3, reason="it ended")),
     m.encode_count(2**40),
+    m.encode_relay_failure(m.RelayFailure(b"1234567890123456", b"cannot reach db1", True)),
 ]
 
 TARGET = Target(take, seeds=[bytes([number]) + sample for number, sample in enumerate(SAMPLES)])

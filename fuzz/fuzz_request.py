@@ -6,14 +6,18 @@ from harness import Target, instrumented
 
 with instrumented():
     from trioet.bootstrap.credentials import Credentials
-    from trioet.server.request import OpenRequest, parse_request
+    from trioet.bootstrap.relay_line import parse_relay_line, relay_line
+    from trioet.server.request import OpenRequest, RelayRequest, parse_request
 
 CREDENTIALS = Credentials("abcdefgh12345678", "12345678901234567890123456789012")
 
 
 def take(data: bytes) -> None:
     request = parse_request(data)
-    assert len(request.credentials.client_id) == 16
+    if isinstance(request, RelayRequest):
+        assert parse_relay_line(relay_line(request.host, request.port))[1] == request.port
+    else:
+        assert len(request.credentials.client_id) == 16
     assert request.ports is None or 0 < request.ports[0] <= request.ports[1] < 65536
     again = parse_request(request.encode())
     assert again.encode() == request.encode()
@@ -27,6 +31,7 @@ TARGET = Target(
             CREDENTIALS, "x", {}, router_socket="/run/r", ports=(1, 65535), kill_others=True
         ).encode()
         + b"more=of a newer one\0",
+        RelayRequest("db1.internal", 2022, router_socket="/run/r", ports=(1, 2)).encode(),
         b"do=close\0",
     ],
 )

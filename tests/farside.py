@@ -71,9 +71,17 @@ class FarSide:
             check=False,
         )
 
-    def start_router(self, port: int = 0) -> int:
+    def start_router(self, port: int = 0, *options: str) -> int:
         """Start `trioet serve`; return its port."""
-        command = [sys.executable, "-m", "trioet.cli.main", "serve", "--bind", "127.0.0.1"]
+        command = [
+            sys.executable,
+            "-m",
+            "trioet.cli.main",
+            "serve",
+            "--bind",
+            "127.0.0.1",
+            *options,
+        ]
         port = port or free_ports(1)[0]
         with open(self.runtime_dir / "router.log", "ab") as log:
             self._router = subprocess.Popen(

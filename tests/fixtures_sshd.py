@@ -43,7 +43,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PrintMotd no
 UseDNS no
-LogLevel ERROR
+LogLevel INFO
 AcceptEnv TRIOET_TEST_*
 SetEnv PATH={directory}/bin:{system_path} HOME={directory}/home
 """
@@ -96,6 +96,11 @@ class Sshd:
     def known_hosts_path(self) -> Path:
         return self.directory / "known_hosts"
 
+    @property
+    def logins(self) -> int:
+        """How often somebody has logged in."""
+        return (self.directory / "sshd.log").read_text().count("Accepted publickey")
+
     def put_program(self, name: str, script: str) -> Path:
         """Put a shell script on the far PATH."""
         return _executable(self.bin / name, script)
@@ -121,11 +126,17 @@ class Sshd:
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     """A real sshd on a loopback port, ended with the test."""
+    with running_sshd(tmp_path / "sshd") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_sshd(directory: Path, host_alias: str = "farside") -> Iterator[Sshd]:
+    """A real sshd on a loopback port, with all its files in a new directory."""
     program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.fail("this test needs sshd; install it: apt-get install openssh-server")
     _make_privilege_separation_directory()
-    directory = tmp_path / "sshd"
     for part in (directory, directory / "bin", directory / "home"):
         part.mkdir()
     for name in ("host_key", "user_key"):
@@ -143,7 +154,7 @@ def sshd(tmp_path: Path) -> Iterator[Sshd]:
         ]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     shutil.copy(directory / "user_key.pub", directory / "authorized_keys")
-    process, server = _start(program, directory)
+    process, server = _start(program, directory, host_alias)
     try:
         yield server
     finally:
@@ -162,9 +173,9 @@ def _make_privilege_separation_directory() -> None:
         PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
 
 
-def _start(program: str, directory: Path) -> tuple[subprocess.Popen[bytes], Sshd]:
+def _start(program: str, directory: Path, host_alias: str) -> tuple[subprocess.Popen[bytes], Sshd]:
     for _ in range(ATTEMPTS):
-        server = Sshd(directory, free_ports(1)[0])
+        server = Sshd(directory, free_ports(1)[0], host_alias)
         _write_configs(server)
         files = ["-f", str(directory / "sshd_config"), "-E", str(directory / "sshd.log")]
         process = subprocess.Popen([program, "-D", *files], stdin=subprocess.DEVNULL)

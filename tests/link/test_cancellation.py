@@ -23,6 +23,7 @@ from lines import Cable
 from pairs import DATA, ID, Pair
 from trioet.link import (
     attachment,
+    chain,
     greeted,
     line,
     liveness,
@@ -46,8 +47,12 @@ from trioet.link.slow_dial import UNCLAIMED_S, SlowDial
 from trioet.link.steering import MOST_PAUSE_S, Steering
 from trioet.link.trial import LARGE
 from trioet.link.ways import LOYALTY_S, Way, Ways
-from trioet.wire.handshake import connect_request_frame, sequence_header_frame
-from trioet.wire.messages import ConnectRequest
+from trioet.wire.handshake import (
+    connect_request_frame,
+    connect_response_frame,
+    sequence_header_frame,
+)
+from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
 
 PACKETS = 30
 NOT_CANCELLED = {
@@ -58,6 +63,7 @@ pytestmark = pytest.mark.proof
 
 MODULES = (
     attachment,
+    chain,
     dial_module,
     greeted,
     line,
@@ -432,6 +438,44 @@ def test_steering_can_be_cancelled() -> None:
             nursery.cancel_scope.cancel()
 
     assert sweep.every_step(life) > 3
+
+
+def test_a_way_through_jumphosts_can_be_cancelled() -> None:
+    """While it is asked for, by a line that takes little; and while it is used."""
+    answer = connect_response_frame(ConnectResponse(ConnectStatus.NEW_CLIENT))
+
+    async def life(victim: Victim) -> None:
+        cable = Cable(capacity=7)
+
+        async def reach() -> Line:
+            await trio.lowlevel.checkpoint()
+            return cable.client
+
+        async def travel() -> None:
+            line = await chain.Chain([chain.Hop("a", ID)]).dial(reach)
+            try:
+                assert await line.receive() == answer
+                assert await line.receive() == b"more"
+                line.try_send(bytes(100))
+                await line.wait_writable()
+            finally:
+                line.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(victim.run, travel)
+            sent = 0
+            while not victim.done:
+                await settle()
+                with suppress(LineBroken):  # it has been cancelled
+                    if cable.client.out.held:
+                        await cable.server.receive()
+                    elif sent < len(answer):
+                        sent += cable.server.try_send(answer[sent:])
+                    else:
+                        cable.server.try_send(b"more")
+        assert cable.client.closed or not cable.client.out.carried
+
+    assert sweep.every_step(life) > 5
 
 
 def test_every_await_was_cancelled() -> None:

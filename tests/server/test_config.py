@@ -18,6 +18,14 @@ from trioet.server.config import (
     parse_toml,
     read_config,
 )
+from trioet.server.relay_policy import (
+    ANYWHERE,
+    MAX_PATTERNS,
+    NOWHERE,
+    RelayPattern,
+    RelayPolicy,
+    parse_pattern,
+)
 
 SHIPPED_WITH_ET = """\
 ; et.cfg : Config file for Eternal Terminal
@@ -52,6 +60,8 @@ def test_every_key_of_our_own_format(tmp_path: Path) -> None:
         socket = "/run/trioet/router.sock"
         replay_memory = "256M"
         verbose = true
+        relay = true
+        relay_to = ["*.internal:2022", "10.0.0.0/8", "[2001:db8::/32]"]
         """
     )
     assert read_config(str(path)) == ServeConfig(
@@ -60,7 +70,22 @@ def test_every_key_of_our_own_format(tmp_path: Path) -> None:
         socket="/run/trioet/router.sock",
         replay_memory=256 * 1024**2,
         verbose=True,
+        relay_to=tuple(map(parse_pattern, ("*.internal:2022", "10.0.0.0/8", "[2001:db8::/32]"))),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("", ANYWHERE),
+        ("relay = false", NOWHERE),
+        ('relay = false\nrelay_to = "db1"', NOWHERE),
+        ("relay_to = []", NOWHERE),
+        ('relay_to = "db1"', RelayPolicy((RelayPattern("db1"),))),
+    ],
+)
+def test_where_relays_may_lead(text: str, policy: RelayPolicy) -> None:
+    assert parse_toml(text, "a.toml").relay_policy == policy
 
 
 def test_one_address_needs_no_list() -> None:
@@ -74,7 +99,8 @@ def test_one_address_needs_no_list() -> None:
         ("replay-memory = 1", "no key is called 'replay-memory'; is 'replay_memory' meant?"),
         (
             "colour = true",
-            "no key is called 'colour'; known are port, bind, socket, replay_memory, verbose",
+            "no key is called 'colour'; known are port, bind, socket, replay_memory, verbose, "
+            "relay, relay_to",
         ),
         ("port = 0", "port = 0: a port is a number from 1 to 65535"),
         ("port = 65536", "port = 65536: a port is a number from 1 to 65535"),
@@ -95,6 +121,11 @@ def test_one_address_needs_no_list() -> None:
         ('replay_memory = "1T"', "replay_memory = '1T': an amount of memory is a number with"),
         ("replay_memory = true", "replay_memory = True: an amount of memory"),
         ("verbose = 1", "verbose = 1: true or false belongs here, without quotes"),
+        ("relay = 1", "relay = 1: true or false belongs here"),
+        ("relay_to = 1", "relay_to = 1: a place like"),
+        ('relay_to = ["db1", 2022]', "a place like"),
+        ('relay_to = "db1:ssh"', "'db1:ssh' is no place to relay to"),
+        (f"relay_to = {['a'] * 300}", f"300 places; {MAX_PATTERNS} at most"),
         ("port", "Expected '='"),
         ("port = 2022\nport = 2023", "Cannot overwrite a value"),
         ("port = " + "9" * 5000, "Exceeds the limit"),

@@ -11,14 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from trioet.bootstrap.relay_line import MAX_HOST
 from trioet.server.local import LocalChannel, bind_local
 from trioet.server.registration import (
     IDS_PER_MESSAGE,
     MAX_PAUSE_S,
     OFFER_AGAIN_S,
+    RELAYS_PER_MESSAGE,
     RouterRegistration,
 )
 from trioet.server.router import GRACE_S
+from trioet.wire.forward import Address
 from waiting import until
 
 ID = b"1234567890123456"
@@ -32,7 +35,10 @@ class Stage:
         self.nursery = nursery
         self.arrived: list[tuple[bytes, bytes]] = []
         self.shares: list[int] = []
-        self.registration = RouterRegistration(path, self._deliver, self.shares.append)
+        self.ended: list[bytes] = []
+        self.registration = RouterRegistration(
+            path, self._deliver, self.shares.append, self.ended.append
+        )
         self.answers: list[bool] = []
         self.open()
 
@@ -63,11 +69,11 @@ class Stage:
     def answer(self, **more: object) -> None:
         self.router.send_nowait({"v": 1, "port": 2022, "refused": [], **more})
 
-    def register(self, client_id: bytes = ID) -> None:
+    def register(self, client_id: bytes = ID, relay_to: Address | None = None) -> None:
         """Begin to; what comes of it will be in ``answers``."""
 
         async def register() -> None:
-            self.answers.append(await self.registration.register(client_id))
+            self.answers.append(await self.registration.register(client_id, relay_to))
 
         self.nursery.start_soon(register)
 
@@ -272,6 +278,66 @@ async def test_an_arrival_brings_its_connection_and_what_was_read(stage: Stage) 
         theirs.close()
         await until(lambda: stage.arrived == [(ID, b"preface\n\0")])
         assert ours.recv(1) == b"", "it was handed over, not copied"
+
+
+RELAY_ID = b"relayrelayrelay1"
+WHERE = Address("db1.internal", 2022)
+
+
+async def test_a_relays_id_is_offered_with_where_it_leads_now_and_after_a_restart(
+    stage: Stage,
+) -> None:
+    told = {
+        "v": 1,
+        "add": [RELAY_ID.decode()],
+        "relays": {RELAY_ID.decode(): [WHERE.host, WHERE.port]},
+    }
+    stage.register(RELAY_ID, WHERE)
+    assert await stage.asked() == told
+    stage.answer(relaying="some")
+    await until(lambda: stage.answers == [True])
+    assert stage.registration.relaying == "some"
+    await stage.registered()
+    stage.close()
+    stage.open()
+    await stage.accept()
+    assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+    assert await stage.asked() == told
+    stage.registration.remove(RELAY_ID)
+    assert await stage.asked() == {"v": 1, "remove": [RELAY_ID.decode()]}
+
+
+async def test_many_relays_with_long_names_fit_into_messages(stage: Stage) -> None:
+    for number in range(2 * RELAYS_PER_MESSAGE):
+        relay_id = b"relay%011d" % number
+        stage.register(relay_id, Address("\udcff" * MAX_HOST, 65535))
+        await stage.asked()
+        stage.answer()
+    await until(lambda: len(stage.answers) == 2 * RELAYS_PER_MESSAGE)
+    stage.close()
+    stage.open()
+    await stage.accept()
+    for _ in range(2):
+        assert len((await stage.asked())["relays"]) == RELAYS_PER_MESSAGE
+
+
+async def test_relays_that_a_router_ends_are_ended(stage: Stage) -> None:
+    await stage.registered()
+    stage.router.send_nowait({"v": 1, "end_relays": [RELAY_ID.decode()]})
+    await until(lambda: stage.ended == [RELAY_ID])
+
+
+async def test_relays_that_a_router_forbids_after_its_restart_are_ended(stage: Stage) -> None:
+    stage.register(RELAY_ID, WHERE)
+    await stage.asked()
+    stage.answer()
+    await until(lambda: stage.answers == [True])
+    stage.close()
+    stage.open()
+    await stage.accept()
+    await stage.asked()
+    stage.answer(relaying="none", refused=[RELAY_ID.decode()])
+    await until(lambda: stage.ended == [RELAY_ID])
 
 
 async def test_cancelled_while_it_waits_the_id_stays_until_it_is_removed(stage: Stage) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trioet.bootstrap.credentials import Credentials
-from trioet.errors import MessageError
-from trioet.server.request import OpenRequest, parse_request
+from trioet.bootstrap.relay_line import MAX_HOST, parse_relay_line, relay_line
+from trioet.errors import MessageError, PeerError
+from trioet.server.request import OpenRequest, RelayRequest, parse_request
 
 ID = "abcdefghijklmnop"
 PASSKEY = "0123456789ABCDEF0123456789abcdef"
@@ -33,6 +36,7 @@ def test_a_request_comes_out_as_it_went_in(
         kill_others=kill_others,
     )
     came = parse_request(request.encode())
+    assert isinstance(came, OpenRequest)
     assert (came.credentials.client_id, came.credentials.passkey) == (ID, PASSKEY)
     assert (came.term, came.router_socket) == ("xterm", "/run/a b/\udcff")
     assert came.environment == environment
@@ -40,7 +44,66 @@ def test_a_request_comes_out_as_it_went_in(
 
 
 def test_what_a_newer_terminal_adds_is_passed_over() -> None:
-    assert parse_request(GOOD + b"colour=blue\0").term == "xterm"
+    came = parse_request(GOOD + b"colour=blue\0")
+    assert isinstance(came, OpenRequest)
+    assert came.term == "xterm"
+
+
+hosts = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=60)
+
+
+@given(
+    hosts,
+    st.integers(1, 65535),
+    st.none() | st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted).map(tuple),
+)
+def test_a_wish_for_a_relay_comes_out_as_it_went_in(
+    host: str, port: int, ports: tuple[int, int] | None
+) -> None:
+    request = RelayRequest(host, port, router_socket="/run/a b/\udcff", ports=ports)
+    came = parse_request(request.encode() + b"colour=blue\0")
+    assert isinstance(came, RelayRequest)
+    assert (came.host, came.port) == (host, port)
+    assert (came.router_socket, came.ports) == ("/run/a b/\udcff", ports)
+    assert parse_relay_line(relay_line(host, port)) == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"host=db1", b"host="),
+        (b"host=db1", b"host=a b"),
+        (b"host=db1", b"host=a\nb"),
+        (b"host=db1", b"host=" + b"a" * (MAX_HOST + 1)),
+        (b"port=2022", b"port="),
+        (b"port=2022", b"port=0"),
+        (b"port=2022", b"port=65536"),
+        (b"port=2022", b"port=-1"),
+        (b"port=2022", b"port=" + b"9" * 5000),
+        (b"ports=", b"ports=9-7"),
+    ],
+)
+def test_what_leads_nowhere_is_no_relay(good: bytes, bad: bytes) -> None:
+    request = RelayRequest("db1", 2022).encode()
+    assert isinstance(parse_request(request), RelayRequest)
+    with pytest.raises(MessageError):
+        parse_request(request.replace(good + b"\0", bad + b"\0"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"\n", b"db1\n", b"db1 0\n", b"db1 2022 3 \n", b" 2022\n", b"a b 2022\n", b"db1 65536\n"],
+)
+def test_a_line_that_leads_nowhere_is_refused(line: bytes) -> None:
+    with pytest.raises(PeerError, match="host port"):
+        parse_relay_line(line)
+
+
+@given(st.binary())
+def test_any_line_names_a_place_or_is_refused(line: bytes) -> None:
+    with suppress(PeerError):
+        host, port = parse_relay_line(line)
+        assert parse_relay_line(relay_line(host, port)) == (host, port)
 
 
 @pytest.mark.parametrize(

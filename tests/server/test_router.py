@@ -15,7 +15,9 @@ from trioet.errors import LocalError
 from trioet.server.door import Verdict
 from trioet.server.local import MAX_MESSAGE, LocalChannel, bind_local, connect_local
 from trioet.server.registration import MAX_PAUSE_S, RouterRegistration
+from trioet.server.relay_policy import ANYWHERE, NOWHERE, RelayPattern, RelayPolicy
 from trioet.server.router import GRACE_S, MAX_KEEPERS_PER_USER, Router
+from trioet.wire.forward import Address
 from waiting import until
 
 ID = b"1234567890123456"
@@ -26,7 +28,7 @@ class Site:
 
     def __init__(self, path: Path, nursery: trio.Nursery) -> None:
         self.path = str(path / "router.sock")
-        self._nursery = nursery
+        self.nursery = nursery
         self.arrivals: list[tuple[bytes, socket.socket, bytes]] = []
         self.shares: list[int] = []
         self.open()
@@ -34,7 +36,7 @@ class Site:
     def open(self) -> None:
         self.router = Router(port=2022, replay_memory=1000)
         self.scope = trio.CancelScope()
-        self._nursery.start_soon(self._serve, bind_local(self.path, 0o600), self.scope)
+        self.nursery.start_soon(self._serve, bind_local(self.path, 0o600), self.scope)
 
     async def _serve(self, listener: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
@@ -49,7 +51,7 @@ class Site:
     async def register(self) -> RouterRegistration:
         made = self.registration()
         assert await made.connect()
-        self._nursery.start_soon(made.run)
+        self.nursery.start_soon(made.run)
         assert await made.register(ID)
         return made
 
@@ -263,3 +265,66 @@ def test_a_stale_socket_is_replaced(runtime_dir: Path) -> None:
     path = str(runtime_dir / "router.sock")
     bind_local(path, 0o600).close()
     bind_local(path, 0o600).close()
+
+
+RELAY_ID = b"relayrelayrelay1"
+
+
+async def relay_registered(site: Site, policy: RelayPolicy, where: Address) -> bool:
+    site.router.relay_policy = policy
+    registration = site.registration()
+    assert await registration.connect()
+    site.nursery.start_soon(registration.run)
+    taken = await registration.register(RELAY_ID, where)
+    assert registration.relaying == policy.word
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("policy", "taken"),
+    [
+        (ANYWHERE, True),
+        (NOWHERE, False),
+        (RelayPolicy((RelayPattern("db1", 2022),)), True),
+        (RelayPolicy((RelayPattern("db1", 22),)), False),
+    ],
+)
+async def test_a_relay_leads_where_the_administrator_lets_it(
+    site: Site, policy: RelayPolicy, taken: bool
+) -> None:
+    assert await relay_registered(site, policy, Address("db1", 2022)) is taken
+    await site.register()  # sessions are not asked where they lead
+    assert f"ids={1 + taken}" in repr(site.router)
+
+
+async def test_what_is_forbidden_meanwhile_leads_nowhere_at_once(site: Site) -> None:
+    await relay_registered(site, ANYWHERE, Address("db1", 2022))
+    site.router.set_relay_policy(RelayPolicy((RelayPattern("db1"),)))
+    assert "ids=1" in repr(site.router)
+    site.router.set_relay_policy(NOWHERE)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert site.router.deliver(RELAY_ID, (theirs, b"")) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "relays",
+    [
+        [],
+        "x",
+        7,
+        {"a": "db1"},
+        {"a": ["db1"]},
+        {"a": ["db1", "22"]},
+        {"a": [1, 2]},
+        {"é": ["a", 1]},
+    ],
+)
+async def test_relays_that_lead_nowhere_end_the_registration(site: Site, relays: object) -> None:
+    channel = await connect_local(site.path)
+    channel.send_nowait({"v": 1, "add": [RELAY_ID.decode()], "relays": relays})
+    with trio.fail_after(5):
+        while await channel.receive() is not None:
+            pass
+    channel.close()
+    assert "ids=0" in repr(site.router)

@@ -272,10 +272,10 @@ async def _read_invitation(
     if process.exit_status == EXIT_MISSING:
         raise reader.missing()
     if process.exit_signal is not None:
-        raise reader.no_invitation(f"the command was ended by SIG{process.exit_signal[0]}")
+        raise reader.no_answer(f"the command was ended by SIG{process.exit_signal[0]}")
     if process.exit_status is None:
-        raise reader.no_invitation("the connection was lost")
-    raise reader.no_invitation(f"the command ended with exit status {process.exit_status}")
+        raise reader.no_answer("the connection was lost")
+    raise reader.no_answer(f"the command ended with exit status {process.exit_status}")
 
 
 async def _read(output: asyncssh.SSHReader[bytes], reader: InvitationReader) -> Invitation | None:

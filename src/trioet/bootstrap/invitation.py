@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, NamedTuple, NoReturn
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from trioet.bootstrap.credentials import ID_LENGTH, MAX_TERM, PASSKEY_LENGTH
 from trioet.bootstrap.host import MAX_PORTS
 from trioet.bootstrap.plain import plain
 from trioet.errors import PeerError, StepFailed
+
+T = TypeVar("T")
 
 MAX_NOISE: Final = 1024 * 1024
 """Bytes that start-up files may print before the invitation."""
@@ -79,16 +82,85 @@ def parse_invitation(output: bytes, host: str = "the host") -> Invitation:
     reader = InvitationReader(host)
     invitation = reader.feed(output) or reader.end()
     if invitation is None:
-        raise reader.no_invitation("the output ended")
+        raise reader.no_answer("the output ended")
     return invitation
 
 
-class InvitationReader:
-    """Find the invitation in output that arrives in pieces, however they are cut."""
+class AnswerReader(ABC, Generic[T]):
+    """Find an answer in output that arrives in pieces, however they are cut."""
+
+    ANSWER: ClassVar[str]
+    """What is looked for, in words."""
 
     def __init__(self, host: str) -> None:
         self._host = host
         self._output = bytearray()
+
+    @property
+    def marker_seen(self) -> bool:
+        """True when the answer is known, and only details may still follow."""
+        return False
+
+    @abstractmethod
+    def feed(self, data: bytes) -> T | None:
+        """Take output; return the answer once it is complete.
+
+        Raises:
+          StepFailed: the far side says that it failed, or prints without end.
+          PeerError: the answer makes no sense.
+        """
+
+    @abstractmethod
+    def end(self) -> T | None:
+        """No more will come: the answer, or None if there is none.
+
+        Raises:
+          StepFailed: the last line, cut short, says that the far side failed.
+          PeerError: as for ``feed``.
+        """
+
+    def no_answer(self, circumstance: str) -> StepFailed:
+        """The error for output that ended without an answer."""
+        said = self.last_words()
+        what = f"no {self.ANSWER} came from {self._host}: {circumstance}"
+        if not said:
+            return StepFailed("terminal", f"{what}, nothing was printed", NOISE_HINT)
+        hint = ET_HINT if b"daemon is not running" in self._output else NOISE_HINT
+        return StepFailed("terminal", f"{what}. Its last words: {said}", hint)
+
+    def missing(self) -> StepFailed:
+        """The error for a host that has no program to answer us."""
+        what = f"neither trioet nor etterminal was found on {self._host}"
+        return StepFailed("terminal", what, INSTALL_HINT.format(host=self._host))
+
+    def last_words(self) -> str:
+        """The end of what was printed, fit to be shown, without what may be a passkey."""
+        said = plain(bytes(self._output[-4 * MAX_TEXT :]))
+        return MAYBE_PASSKEY.sub("…", said)[-MAX_TEXT:]
+
+    def _too_noisy(self) -> StepFailed:
+        what = f"{self._host} printed more than {MAX_NOISE} bytes and no {self.ANSWER}"
+        return StepFailed("terminal", what, NOISE_HINT)
+
+    def _fail(self, failure: re.Match[bytes]) -> NoReturn:
+        missing, text = failure.groups()
+        if missing:
+            raise self.missing()
+        fields = json_object(text)
+        said = [fields.get(key, "") for key in ("step", "what", "hint")]
+        step, what, hint = (
+            plain(text)[:MAX_TEXT] if isinstance(text, str) else "" for text in said
+        )
+        raise StepFailed(step or "terminal", f"{self._host}: {what or 'failed'}", hint)
+
+
+class InvitationReader(AnswerReader[Invitation]):
+    """Find the invitation."""
+
+    ANSWER = "invitation"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(host)
         self._searched = 0
         self._found: re.Match[bytes] | None = None
 
@@ -118,46 +190,15 @@ class InvitationReader:
         """
         return self.feed(b"\n") or (self._found and _invitation(self._found)) or None
 
-    def no_invitation(self, circumstance: str) -> StepFailed:
-        """The error for output that ended without an invitation."""
-        said = self.last_words()
-        what = f"no invitation came from {self._host}: {circumstance}"
-        if not said:
-            return StepFailed("terminal", f"{what}, nothing was printed", NOISE_HINT)
-        hint = ET_HINT if b"daemon is not running" in self._output else NOISE_HINT
-        return StepFailed("terminal", f"{what}. Its last words: {said}", hint)
-
-    def missing(self) -> StepFailed:
-        """The error for a host that has no program to answer us."""
-        what = f"neither trioet nor etterminal was found on {self._host}"
-        return StepFailed("terminal", what, INSTALL_HINT.format(host=self._host))
-
-    def last_words(self) -> str:
-        """The end of what was printed, fit to be shown, without what may be a passkey."""
-        said = plain(bytes(self._output[-4 * MAX_TEXT :]))
-        return MAYBE_PASSKEY.sub("…", said)[-MAX_TEXT:]
-
     def _search(self) -> None:
         marker = MARKER.search(self._output, max(0, self._searched - MARKER_LENGTH))
         failure = FAILURE.search(self._output, max(0, self._searched - 2 * MAX_LINE))
         if failure and (marker is None or failure.end() <= marker.start()):
             self._fail(failure)
         if (marker.start() if marker else len(self._output) - MARKER_LENGTH) > MAX_NOISE:
-            what = f"{self._host} printed more than {MAX_NOISE} bytes and no invitation"
-            raise StepFailed("terminal", what, NOISE_HINT)
+            raise self._too_noisy()
         self._searched = len(self._output)
         self._found = marker
-
-    def _fail(self, failure: re.Match[bytes]) -> NoReturn:
-        missing, text = failure.groups()
-        if missing:
-            raise self.missing()
-        fields = _json_object(text)
-        said = [fields.get(key, "") for key in ("step", "what", "hint")]
-        step, what, hint = (
-            plain(text)[:MAX_TEXT] if isinstance(text, str) else "" for text in said
-        )
-        raise StepFailed(step or "terminal", f"{self._host}: {what or 'failed'}", hint)
 
     def _with_details(self, marker: re.Match[bytes]) -> Invitation | None:
         rest = bytes(self._output[marker.end() : marker.end() + 2 * MAX_LINE + 2])
@@ -178,27 +219,40 @@ def _invitation(marker: re.Match[bytes], details: bytes | None = None) -> Invita
     client_id, passkey = (group.decode() for group in marker.groups())
     if details is None:
         return Invitation(client_id, passkey)
-    fields = _json_object(details)
+    fields = json_object(details)
     port, router, version = (fields.get(key) for key in ("port", "router", "version"))
     ports = fields.get("ports", [])
     if not isinstance(ports, list):
         raise PeerError("the far side's details list no ports")
-    # bool is an int to isinstance, and no port.
-    for each in ports if port is None else (port, *ports):
-        if type(each) is not int or not 0 < each < 65536:
-            raise PeerError("the far side's details name a port that is none")
-    assert port is None or isinstance(port, int), "checked"
+    more = (checked_port(each) for each in ports if each != port)
     return Invitation(
         client_id,
         passkey,
-        port=port,
+        port=None if port is None else checked_port(port),
         router=router if isinstance(router, bool) else None,
         version=plain(version)[:MAX_TERM] if isinstance(version, str) else None,
-        more_ports=tuple(dict.fromkeys(each for each in ports if each != port))[: MAX_PORTS - 1],
+        more_ports=tuple(dict.fromkeys(more))[: MAX_PORTS - 1],
     )
 
 
-def _json_object(text: bytes) -> dict[str, object]:
+def checked_port(port: object) -> int:
+    """Return what details say to be a port.
+
+    Raises:
+      PeerError: it is none.
+    """
+    # bool is an int to isinstance, and no port.
+    if type(port) is not int or not 0 < port < 65536:
+        raise PeerError("the far side's details name a port that is none")
+    return port
+
+
+def json_object(text: bytes) -> dict[str, object]:
+    """Read the details of an answer.
+
+    Raises:
+      PeerError: they are none.
+    """
     try:
         fields: object = json.loads(text)
     # Deep nesting exhausts the stack, politely.

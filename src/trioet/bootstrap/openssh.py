@@ -9,12 +9,12 @@ import math
 import os
 import signal
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 from trioet.bootstrap.child import Child
-from trioet.bootstrap.invitation import Invitation, InvitationReader
+from trioet.bootstrap.invitation import AnswerReader, Invitation, InvitationReader
 from trioet.bootstrap.remote_command import EXIT_MISSING
 from trioet.bootstrap.spawn import (
     RunningSsh,
@@ -44,6 +44,8 @@ MAX_CONFIG: Final = 256 * 1024
 
 CHUNK: Final = 65536
 
+T = TypeVar("T")
+
 EXIT_SSH_FAILED: Final = 255
 
 
@@ -72,30 +74,34 @@ async def fetch_ssh_config(target: SshTarget) -> SshConfig:
 
 
 async def read_invitation(running: RunningSsh) -> Invitation:
-    """Read ssh's output until the invitation is there; do not wait for ssh to end.
+    """Read ssh's output until the invitation is there, as :func:`read_answer`."""
+    return await read_answer(running, InvitationReader(running.host))
+
+
+async def read_answer(running: RunningSsh, reader: AnswerReader[T]) -> T:
+    """Read ssh's output until the answer is there; do not wait for ssh to end.
 
     Afterwards the caller awaits ``finish``, best beside connecting. On error and
     cancellation ssh has ended already.
 
     Raises:
-      StepFailed: ssh failed, brought no invitation, or took more than five minutes.
-      PeerError: the invitation makes no sense.
+      StepFailed: ssh failed, brought no answer, or took more than five minutes.
+      PeerError: the answer makes no sense.
     """
-    reader = InvitationReader(running.host)
     async with AsyncExitStack() as on_failure:
         on_failure.push_async_callback(_end, running.process)
         output = await on_failure.enter_async_context(trio.lowlevel.FdStream(running.output))
-        invitation = None
+        answer = None
         with trio.move_on_after(INVITATION_DEADLINE_S):
-            invitation = await _read_until_ended(output, reader, running.process)
-            if invitation is None:
+            answer = await _read_until_ended(output, reader, running.process)
+            if answer is None:
                 raise await _failure(running, reader)
-        if invitation is None:
-            what = f"no invitation came from {running.host} within {INVITATION_DEADLINE_S:g} s"
+        if answer is None:
+            what = f"no {reader.ANSWER} came from {running.host} within {INVITATION_DEADLINE_S:g} s"
             raise StepFailed("ssh", what, f"does `ssh {running.host} true` work, and end?")
         await output.aclose()
         on_failure.pop_all()
-    return invitation
+    return answer
 
 
 async def read_ssh_config(running: RunningSsh) -> SshConfig:
@@ -130,32 +136,32 @@ async def finish(running: RunningSsh) -> None:
 
 
 async def _read_until_ended(
-    output: trio.lowlevel.FdStream, reader: InvitationReader, process: Child
-) -> Invitation | None:
-    """Read until the invitation, the end of the output, or shortly after that of ssh."""
-    invitation: Invitation | None = None
+    output: trio.lowlevel.FdStream, reader: AnswerReader[T], process: Child
+) -> T | None:
+    """Read until the answer, the end of the output, or shortly after that of ssh."""
+    answer: T | None = None
     failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_once_ended, process, nursery.cancel_scope)
         try:
-            invitation = await _read(output, reader)
+            answer = await _read(output, reader)
         except TrioetError as error:
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    return invitation or reader.end()
+    return answer or reader.end()
 
 
-async def _read(output: trio.lowlevel.FdStream, reader: InvitationReader) -> Invitation | None:
+async def _read(output: trio.lowlevel.FdStream, reader: AnswerReader[T]) -> T | None:
     while True:
         data = b""
         with trio.move_on_after(DETAILS_GRACE_S if reader.marker_seen else math.inf):
             data = await output.receive_some(CHUNK)
         if not data:
             return reader.end()
-        if invitation := reader.feed(data):
-            return invitation
+        if answer := reader.feed(data):
+            return answer
 
 
 async def _cancel_once_ended(process: Child, reading: trio.CancelScope) -> None:
@@ -164,7 +170,7 @@ async def _cancel_once_ended(process: Child, reading: trio.CancelScope) -> None:
     reading.cancel()
 
 
-async def _failure(running: RunningSsh, reader: InvitationReader) -> StepFailed:
+async def _failure(running: RunningSsh, reader: AnswerReader[T]) -> StepFailed:
     host = running.host
     with trio.move_on_after(ENDING_GRACE_S):
         await wait_ended(running.process)
@@ -176,10 +182,10 @@ async def _failure(running: RunningSsh, reader: InvitationReader) -> StepFailed:
     if status == EXIT_MISSING:
         return reader.missing()
     if status is None:
-        return reader.no_invitation("ssh closed its output")
+        return reader.no_answer("ssh closed its output")
     if status < 0:
-        return reader.no_invitation(f"ssh was ended by {signal.Signals(-status).name}")
-    return reader.no_invitation(f"ssh ended with exit status {status}")
+        return reader.no_answer(f"ssh was ended by {signal.Signals(-status).name}")
+    return reader.no_answer(f"ssh ended with exit status {status}")
 
 
 async def wait_ended(process: Child) -> int:

@@ -59,6 +59,19 @@ def remote_command(
     return _in_any_shell(attempts)
 
 
+def relay_command(*, server_fifo: str | None = None, port: int | None = None) -> str:
+    """The command that brings a relay, on a jumphost, or prints ``TRIOET-MISSING``.
+
+    ``port`` is where a keeper shall listen if no server runs there.
+
+    Raises:
+      UsageError: a path holds a character that cannot be passed safely.
+    """
+    fifo = f" --serverfifo={quoted(server_fifo, '--jserverfifo')}" if server_fifo else ""
+    own_port = f" --port={port}" if port is not None else ""
+    return _in_any_shell(_attempt("trioet", "", f" terminal --relay{own_port}{fifo}"))
+
+
 def stdio_command(port: int, *, terminal_path: str | None = None) -> str:
     """The command that copies between its streams and a port there, after ``STDIO_READY``.
 

@@ -45,6 +45,9 @@ class SshTarget(NamedTuple):
     gateway_ports: bool = False
     """``-g``: for the tunnels in the configuration, none of which this ssh opens."""
 
+    jumps: str | None = None
+    """``-J``: the hosts on the way."""
+
 
 class RunningSsh(NamedTuple):
     """A started ssh. Its owner reads ``output`` and then owns neither fd nor process.
@@ -113,22 +116,25 @@ def ssh_choices(target: SshTarget) -> list[str]:
         words += ["-i", path]
     if target.user is not None:
         words += ["-l", target.user]
+    if target.jumps is not None:
+        words += ["-J", target.jumps]
     for option in target.options:
         words += ["-o", option]
     return words
 
 
-def spawn_ssh(argv: Sequence[str], line: bytes, host: str) -> RunningSsh:
+def spawn_ssh(argv: Sequence[str], line: bytes, host: str, *, quiet: bool = False) -> RunningSsh:
     """Start ssh with ``line`` on its stdin, then end of file. Never blocks.
 
-    Its stderr is ours, and it asks for passwords on the terminal, whatever our stdin is.
+    Its stderr is ours, unless ``quiet``, and it asks for passwords on the terminal, whatever
+    our stdin is.
 
     Raises:
       StepFailed: there is no ssh program.
     """
     stdin, ours = _pipe()
     try:
-        running = _spawn(argv, host, stdin, stderr=2)
+        running = _spawn_quiet(argv, host, stdin) if quiet else _spawn(argv, host, stdin, stderr=2)
         # If ssh is gone already, its exit status says more than a broken pipe.
         with contextlib.suppress(BrokenPipeError):
             os.write(ours, line)
@@ -145,6 +151,14 @@ def spawn_ssh_config(argv: Sequence[str], host: str) -> RunningSsh:
     """
     nothing = above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     return _spawn(argv, host, nothing, stderr=nothing)
+
+
+def _spawn_quiet(argv: Sequence[str], host: str, stdin: int) -> RunningSsh:
+    nothing = above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+    try:
+        return _spawn(argv, host, stdin, stderr=nothing)
+    finally:
+        os.close(nothing)
 
 
 def _spawn(argv: Sequence[str], host: str, stdin: int, *, stderr: int) -> RunningSsh:

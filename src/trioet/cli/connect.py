@@ -6,6 +6,7 @@ import os
 import shlex
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
+from trioet.bootstrap.jump import Jump, parse_jumps
 from trioet.bootstrap.spawn import (
     spawn_ssh,
     spawn_ssh_config,
@@ -14,14 +15,15 @@ from trioet.bootstrap.spawn import (
     ssh_config_argv,
 )
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
-from trioet.errors import StepFailed
+from trioet.errors import LocalError, StepFailed
+from trioet.server.places import runtime_dir
 
 
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
     options = parse(argv)
     try:
-        return _connect(options)
+        return _connect_through_jumphosts(options)
     except StepFailed as error:
         if error.step == "session":
             raise  # there was one, or nearly: the way there is all right
@@ -34,6 +36,19 @@ def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
     port = ("-p", str(options.port)) if options.port is not None else ()
     return shlex.join(["trioet", "doctor", *ssh_choices(options.ssh_target), *port, options.host])
+
+
+def _connect_through_jumphosts(options: ConnectOptions) -> int:
+    if options.jumps is None:
+        options = options._replace(jumps=_jumps_of_ssh(options))
+    if not options.jumps:
+        return _connect(options)
+    # Only for those who want it: ssh is to be started at once.
+    from trioet.bootstrap.ssh_sharing import shared_logins
+
+    hosts = [jump.host for jump in options.jumps]
+    with shared_logins(options.config_file, hosts, _private_place()) as config_file:
+        return _connect(options._replace(config_file=config_file))
 
 
 def _connect(options: ConnectOptions) -> int:
@@ -52,6 +67,33 @@ def _connect(options: ConnectOptions) -> int:
     from trioet.cli.connected import connect_by_openssh
 
     return connect_by_openssh(options, ssh, config)
+
+
+def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
+    """The jumphosts of ssh's ProxyJump.
+
+    Raises:
+      StepFailed: there is no ssh, or it rejects its configuration.
+      UsageError: ProxyJump names no hosts.
+    """
+    from trioet.bootstrap.ssh_config import parse_ssh_config
+
+    running = spawn_ssh_config(ssh_config_argv(options.ssh_target), options.host)
+    with open(running.output, "rb") as output:
+        answer = output.read()
+    if running.process.wait() != 0:
+        what = f"ssh rejects its configuration for {options.host}"
+        raise StepFailed("ssh", what, f"`ssh -G {options.host}` says why")
+    found = parse_ssh_config(answer).proxy_jump
+    return parse_jumps(found) if found else ()
+
+
+def _private_place() -> str:
+    """Our directory for sockets; empty if there can be none."""
+    try:
+        return runtime_dir()
+    except LocalError:
+        return ""
 
 
 def _without_ssh(options: ConnectOptions, line: bytes) -> int:

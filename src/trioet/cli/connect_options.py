@@ -12,9 +12,11 @@ from enum import Enum
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from trioet.bootstrap.host import HostArgument, parse_host, parse_ports
+from trioet.bootstrap.jump import Jump, ssh_jumps
 from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.forward_options import add_forward_arguments, read_forwards
+from trioet.cli.jump_options import add_jump_arguments, read_jumps
 from trioet.cli.way_options import Via, add_way_arguments
 from trioet.errors import UsageError
 
@@ -87,6 +89,8 @@ class ConnectOptions(NamedTuple):
     gateway_ports: bool = False
     forward_agent: bool | None = None
     agent_socket: str | None = None
+    jumps: tuple[Jump, ...] | None = ()
+    """None: those of ssh's ProxyJump."""
 
     @property
     def ssh_target(self) -> SshTarget:
@@ -99,6 +103,7 @@ class ConnectOptions(NamedTuple):
             options=self.ssh_options,
             verbose=self.verbose,
             gateway_ports=self.gateway_ports,
+            jumps=ssh_jumps(self.jumps or ()),
         )
 
     @property
@@ -160,6 +165,7 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     add_forward_arguments(tunnels)
     _add_agent_arguments(tunnels)
     add_server_arguments(parser.add_argument_group("the other end"))
+    add_jump_arguments(parser.add_argument_group("the way there"))
     add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
 
 
@@ -362,6 +368,7 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         gateway_ports=given.gateway_ports,
         forward_agent=given.forward_agent,
         agent_socket=given.agent_socket,
+        jumps=read_jumps(given),
     )
 
 

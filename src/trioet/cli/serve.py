@@ -11,6 +11,7 @@ import trio
 
 from trioet.errors import UsageError
 from trioet.server.config import ServeConfig, read_config
+from trioet.server.relay_policy import parse_pattern
 from trioet.server.service import Service
 from trioet.server.units import UNITS, print_unit
 
@@ -42,6 +43,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", help="TOML, or an et.cfg")
     parser.add_argument("--socket", metavar="PATH", help="where keepers register")
+    parser.add_argument(
+        "--relay-to",
+        metavar="PLACE",
+        action="append",
+        help="let users' sessions jump through this machine to HOST[:PORT] only, * for any part; "
+        "repeatable (anywhere)",
+    )
+    parser.add_argument(
+        "--no-relay", action="store_true", help="let no session jump through this machine"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     parser.add_argument("--print-unit", choices=sorted(UNITS), help="print a systemd unit and exit")
     return parser
@@ -59,6 +70,8 @@ def configuration(options: argparse.Namespace) -> ServeConfig:
         "bind": tuple(options.bind) if options.bind else None,
         "socket": options.socket,
         "verbose": options.verbose or None,
+        "relay": False if options.no_relay else None,
+        "relay_to": tuple(map(parse_pattern, options.relay_to)) if options.relay_to else None,
     }
     config = dataclasses.replace(
         config, **{name: value for name, value in given.items() if value is not None}

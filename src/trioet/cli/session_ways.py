@@ -13,6 +13,7 @@ from trioet.bootstrap.ssh_channel import OpenChannel
 from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.bootstrap.ssh_way import SshWay
+from trioet.cli.chained import ChainedWay
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
 from trioet.cli.way_options import Via
 from trioet.link.dial import dial
@@ -26,9 +27,16 @@ from trioet.wire.messages import ConnectRequest
 
 
 class SessionWays:
-    """Every port directly, then ssh: as far as ``--via`` allows."""
+    """Every port directly, or the chain of jumphosts; then ssh: as far as ``--via`` allows."""
 
-    def __init__(self, options: ConnectOptions, config: SshConfig, invitation: Invitation) -> None:
+    def __init__(
+        self,
+        options: ConnectOptions,
+        config: SshConfig,
+        invitation: Invitation,
+        chain: ChainedWay | None = None,
+    ) -> None:
+        """``chain`` leads through jumphosts, and is then the direct way."""
         asked = () if options.port is None else (options.port, *options.more_ports)
         told = () if invitation.port is None else (invitation.port, *invitation.more_ports)
         # Seen from the server's own machine, its ports are those that it tells.
@@ -37,9 +45,12 @@ class SessionWays:
         self.host = options.host
         self.where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
         """Where the session goes, for messages."""
+        self.chain = chain
         self._ssh: SshWay | None = None
         ways: list[Way] = []
-        if options.via is not Via.SSH:
+        if chain is not None:
+            ways.append(Way(chain.name, chain.dial))
+        elif options.via is not Via.SSH:
             for port in ports:
                 dial_port = partial(dial, config.hostname, port, config.address_family)
                 ways.append(Way(f"port {port}", dial_port))
@@ -78,6 +89,8 @@ class SessionWays:
 
         steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)
         async with trio.open_nursery() as nursery:
+            if self.chain is not None:
+                nursery.start_soon(self.chain.keep_open, reconnector.wake)
             if self._ssh is not None:
                 nursery.start_soon(self._ssh.run)
             nursery.start_soon(steering.run)

@@ -1,8 +1,9 @@
 """`trioet terminal`: what ssh runs on the far side; also installed as `etterminal`.
 
 Reads `id/passkey_TERM` from stdin, has the user's keeper open a session, prints
-`IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). Standard library
-only: this is on every user's path to a prompt.
+`IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). With ``--relay`` it reads
+`host port` instead, and has the keeper relay connections to there. Standard library only:
+this is on every user's path to a prompt.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from trioet.bootstrap.credentials import (
     new_real_credentials,
     parse_bootstrap_line,
 )
+from trioet.bootstrap.relay_line import parse_relay_line
 from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.places import keeper_socket
-from trioet.server.request import INVITED, REFUSED, OpenRequest
+from trioet.server.request import INVITED, REFUSED, RELAYING, OpenRequest, RelayRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Options:
     serverfifo = ""
     port: str | None = None
     kill_other_sessions = False
+    relay = False
 
 
 def main(argv: list[str]) -> int:
@@ -52,15 +55,17 @@ def main(argv: list[str]) -> int:
         # Other versions' flags are no reason to fail.
         _parser().parse_known_args(argv, options)
     try:
-        credentials, answer = _open_session(options)
+        if options.relay:
+            answer = _open_relay(options)
+        else:
+            credentials, answer = _open_session(options)
     except TrioetError as error:
         answer = _refusal(error)
-    invited = answer.startswith(INVITED)
-    if invited:
+    if answer.startswith(INVITED):
         answer = f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}\n".encode() + answer
     sys.stdout.buffer.write(answer)
     sys.stdout.flush()
-    return 0 if invited else 1
+    return 1 if answer.startswith(REFUSED) else 0
 
 
 def etterminal() -> int:
@@ -91,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="end all other sessions of this user first",
     )
+    parser.add_argument(
+        "--relay",
+        action="store_true",
+        help="open no session, but pass connections on to the `host port` that stdin names",
+    )
     parser.add_argument("--verbose", "-v", help=argparse.SUPPRESS)
     parser.add_argument("--logdir", "-l", help=argparse.SUPPRESS)
     return parser
@@ -109,6 +119,22 @@ def _open_session(options: Options) -> tuple[Credentials, bytes]:
         kill_others=options.kill_other_sessions,
     )
     return credentials, ask_keeper(request.encode())
+
+
+def _open_relay(options: Options) -> bytes:
+    """Return the keeper's answer."""
+    host, port = parse_relay_line(_read_line())
+    request = RelayRequest(
+        host, port, router_socket=options.serverfifo, ports=_port_range(options.port)
+    )
+    answer = ask_keeper(request.encode())
+    if answer.startswith(REFUSED) and b"a request that this keeper does not know" in answer:
+        raise StepFailed(
+            "relay",
+            "the keeper that runs here is an older trioet's, which cannot relay",
+            "end this user's sessions here (trioet connect -x), and wait for its end",
+        )
+    return answer
 
 
 def _read_line() -> bytes:
@@ -153,7 +179,7 @@ def ask_keeper(request: bytes) -> bytes:
                 answer = b"".join(iter(lambda: connection.recv(65536), b""))
             except OSError:
                 continue
-        if answer.startswith((INVITED, REFUSED)):
+        if answer.startswith((INVITED, RELAYING, REFUSED)):
             return answer
     raise LocalError(f"the keeper at {path} does not answer; its log is keeper.log beside it")
 

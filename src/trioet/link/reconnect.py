@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from trioet.errors import PeerError, SessionLost, TrioetError
+from trioet.link.chain import RelayFailed
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import Refused, ResumableLink
 from trioet.link.ways import NoWay
@@ -339,6 +340,8 @@ def patience_at_first(error: Exception) -> float:
     match error:
         case NoWay(failures=failures):
             return max(patience_at_first(failure) for _, failure in failures)
+        case RelayFailed():
+            return FIRST_REFUSED_S
         case LineBroken() | TimeoutError():
             return FIRST_PATIENCE_S
         case socket.gaierror():

@@ -14,6 +14,14 @@ from typing import Any, Final, TypeAlias
 
 from trioet.errors import UsageError
 from trioet.server.places import MAX_SOCKET_PATH
+from trioet.server.relay_policy import (
+    ANYWHERE,
+    MAX_PATTERNS,
+    NOWHERE,
+    RelayPattern,
+    RelayPolicy,
+    parse_pattern,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +47,7 @@ class ServeConfig:
     """What a router needs to know.
 
     ``bind`` empty: all addresses. ``socket`` empty: the usual place. ``replay_memory`` is
-    in bytes, for all keepers together.
+    in bytes, for all keepers together. ``relay_to`` None: anywhere, if ``relay`` at all.
     """
 
     port: int = DEFAULT_PORT
@@ -47,6 +55,15 @@ class ServeConfig:
     socket: str = ""
     replay_memory: int = REPLAY_MEMORY
     verbose: bool = False
+    relay: bool = True
+    relay_to: tuple[RelayPattern, ...] | None = None
+
+    @property
+    def relay_policy(self) -> RelayPolicy:
+        """Where this machine's keepers may relay to."""
+        if not self.relay:
+            return NOWHERE
+        return ANYWHERE if self.relay_to is None else RelayPolicy(self.relay_to)
 
 
 def read_config(path: str) -> ServeConfig:
@@ -164,6 +181,23 @@ def _et_addresses(text: str) -> tuple[str, ...]:
     return tuple(map(_address, re.findall(r"[^,\s]+", text)))
 
 
+def relay_patterns(value: object) -> tuple[RelayPattern, ...]:
+    """Read where relays may lead: a place, or a list of them.
+
+    Raises:
+      ValueError: one makes no sense, or there are too many.
+    """
+    places = value if isinstance(value, (list, tuple)) else [value]
+    if len(places) > MAX_PATTERNS:
+        raise ValueError(f"{len(places)} places; {MAX_PATTERNS} at most")
+    if not all(isinstance(place, str) for place in places):
+        raise ValueError('a place like "*.internal:2022", or a list of them, belongs here')
+    try:
+        return tuple(map(parse_pattern, places))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
 def _address(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z._:%-]+", value):
         raise ValueError(
@@ -207,6 +241,8 @@ _TOML_KEYS: Final[_Readers] = {
     "socket": ("socket", _path),
     "replay_memory": ("replay_memory", memory),
     "verbose": ("verbose", _flag),
+    "relay": ("relay", _flag),
+    "relay_to": ("relay_to", relay_patterns),
 }
 
 _ET_KEYS: Final[_Readers] = {

@@ -24,12 +24,13 @@ from trioet.errors import FrameError, MessageError, PeerError
 from trioet.link.line import source_of
 from trioet.server.refusals import Refusals
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
-from trioet.wire.handshake import Handshake, connect_response_frame
+from trioet.wire.handshake import Handshake, connect_response_frame, relay_failure_frame
 from trioet.wire.messages import (
     PROTOCOL_VERSION,
     ConnectRequest,
     ConnectResponse,
     ConnectStatus,
+    RelayFailure,
 )
 
 log = logging.getLogger(__name__)
@@ -196,6 +197,11 @@ class Door:
                 await self._changed.park()
                 verdict = self._try_to_deliver(request.client_id, (sock, preface))
         match verdict:
+            case Verdict.UNKNOWN if request.relay:
+                # No word of the server's: the session behind the relay may be well.
+                failure = RelayFailure(request.client_id, b"has no such relay", unknown=True)
+                _send_and_close(sock, relay_failure_frame(failure))
+                self.refusals.note(source, "its relay is not registered")
             case Verdict.UNKNOWN:
                 _answer(sock, ConnectStatus.INVALID_KEY, b"Client is not registered")
                 self.refusals.note(source, "its client id is not registered")
@@ -290,9 +296,14 @@ async def _read_request(sock: socket.socket) -> tuple[ConnectRequest, bytes]:
 
 
 def _answer(sock: socket.socket, status: ConnectStatus, text: bytes) -> None:
-    """Refuse, and close. The answer fits any socket buffer; what does not is lost."""
+    """Refuse, and close."""
+    _send_and_close(sock, connect_response_frame(ConnectResponse(status, text)))
+
+
+def _send_and_close(sock: socket.socket, answer: bytes) -> None:
+    """Answer, and close. The answer fits any socket buffer; what does not is lost."""
     with suppress(OSError):
-        sock.send(connect_response_frame(ConnectResponse(status, text)))
+        sock.send(answer)
         sock.shutdown(socket.SHUT_WR)
     sock.close()
 

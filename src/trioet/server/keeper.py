@@ -3,6 +3,7 @@
 `trioet terminal` starts it when there is none and asks it for sessions over a private Unix
 socket. Connections arrive from a router, or, where none runs, at a port of the keeper's
 own. It outlives the ssh session that started it, and ends a while after its last session.
+It also relays, for sessions that its user has elsewhere (relays.py).
 """
 
 from __future__ import annotations
@@ -19,18 +20,31 @@ from typing import Final
 import trio
 
 from trioet import __version__
-from trioet.errors import MessageError, StepFailed, TrioetError
-from trioet.link.line import LineBroken, SocketLine
+from trioet.bootstrap.credentials import new_real_credentials
+from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
+from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.refusals import Refusals
 from trioet.server.registration import RouterRegistration
-from trioet.server.request import INVITED, REFUSED, STATUS, OpenRequest, parse_request
+from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
+from trioet.server.request import (
+    INVITED,
+    REFUSED,
+    RELAYING,
+    STATUS,
+    OpenRequest,
+    RelayRequest,
+    parse_request,
+)
 from trioet.server.roster import Roster
 from trioet.session.terminal import Origin, TerminalSession
 from trioet.wire.backed import ReplayBudget
+from trioet.wire.forward import Address
+from trioet.wire.handshake import first_request
+from trioet.wire.messages import RelayFailure
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +80,7 @@ class Keeper:
         self._roster = Roster()
         self._budget = ReplayBudget(REPLAY_MEMORY)
         self._refusals = Refusals()
+        self._relays = Relays(self._refusals)
         self._door = Door(self._roster.deliver, self._refusals)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
@@ -75,12 +90,20 @@ class Keeper:
         self._emptied = trio.lowlevel.ParkingLot()
         self._reading: deque[trio.CancelScope] = deque()
         self._looking_for_router = trio.Lock()
+        self._opening_relay = trio.Lock()
 
     def __repr__(self) -> str:
-        return f"<Keeper sessions={len(self._roster)} own_ports={self._own_ports}>"
+        return (
+            f"<Keeper sessions={self._session_count} own_ports={self._own_ports} "
+            f"relays={len(self._relays)} relayed={self._relays.connections}>"
+        )
+
+    @property
+    def _session_count(self) -> int:
+        return len(self._roster) - len(self._relays)
 
     async def run(self, listener: socket.socket) -> None:
-        """Serve requests at ``listener`` until there has been no session for LINGER_S.
+        """Serve requests at ``listener`` until there was no session or relay for LINGER_S.
 
         Cancellation ends all sessions with SIGHUP.
         """
@@ -122,9 +145,7 @@ class Keeper:
                     return
                 with trio.fail_after(REQUEST_DEADLINE_S):
                     request = await self._read_request(stream)
-                    answer = (
-                        await self._open_session(request, nursery) if request else self._status()
-                    )
+                    answer = await self._answer(request, nursery)
             except TrioetError as error:
                 answer = REFUSED + _json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
@@ -135,7 +156,18 @@ class Keeper:
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
 
-    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest | None:
+    async def _answer(
+        self, request: OpenRequest | RelayRequest | None, nursery: trio.Nursery
+    ) -> bytes:
+        match request:
+            case OpenRequest():
+                return await self._open_session(request, nursery)
+            case RelayRequest():
+                return await self._open_relay(request, nursery)
+            case None:
+                return self._status()
+
+    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest | RelayRequest | None:
         """Read it; None asks for the keeper's status."""
         if len(self._reading) >= MAX_REQUESTS:
             self._reading.popleft().cancel()
@@ -151,11 +183,10 @@ class Keeper:
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
-        async with self._looking_for_router:
-            registrations = await self._find_routers(request.router_socket, nursery)
+        registrations = await self._find_routers(request.router_socket, nursery)
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
-        if len(self._roster) >= MAX_SESSIONS:
+        if self._session_count >= MAX_SESSIONS:
             raise StepFailed(
                 "keeper",
                 f"{MAX_SESSIONS} sessions are open already, which is the limit",
@@ -163,9 +194,7 @@ class Keeper:
             )
         if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
-        if not registrations:
-            first, last = request.ports or OWN_PORTS
-            ports = [self._listen_by_itself(range(first, last + 1), nursery)]
+        ports = [self._port(next(iter(registrations), None), request.ports, nursery)]
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
         arrivals = self._roster.add(client_id)
@@ -215,11 +244,17 @@ class Keeper:
             scope.cancel()
 
     async def _find_routers(self, path: str, nursery: trio.Nursery) -> list[RouterRegistration]:
+        async with self._looking_for_router:
+            return await self._look_for_routers(path, nursery)
+
+    async def _look_for_routers(self, path: str, nursery: trio.Nursery) -> list[RouterRegistration]:
         found = []
         for candidate in [path] if path else router_sockets_to_try():
             registration = self._registrations.get(candidate)
             if registration is None:
-                registration = RouterRegistration(candidate, self._from_router, self._set_share)
+                registration = RouterRegistration(
+                    candidate, self._from_router, self._set_share, self._relays.end
+                )
                 if not await registration.connect():
                     continue
                 self._registrations[candidate] = registration
@@ -232,6 +267,18 @@ class Keeper:
                 "start it (trioet serve --socket …), or leave --serverfifo away",
             )
         return found
+
+    def _port(
+        self,
+        registration: RouterRegistration | None,
+        wished: tuple[int, int] | None,
+        nursery: trio.Nursery,
+    ) -> int:
+        """Where connections are to come to: the router's port, or one of our own."""
+        if registration is not None:
+            return registration.port
+        first, last = wished or OWN_PORTS
+        return self._listen_by_itself(range(first, last + 1), nursery)
 
     def _listen_by_itself(self, ports: range, nursery: trio.Nursery) -> int:
         for port in self._own_ports:
@@ -261,6 +308,63 @@ class Keeper:
         self._budget.limit = replay_memory
         for link in self._links:
             link.look_for_room()
+
+    # Relays
+
+    async def _open_relay(self, request: RelayRequest, nursery: trio.Nursery) -> bytes:
+        where = Address(request.host, request.port)
+        registrations = await self._find_routers(request.router_socket, nursery)
+        registration = next(iter(registrations), None)
+        async with self._opening_relay:
+            door = registration.path if registration is not None else ""
+            relay = self._relays.find(where, door)
+            if relay is None:
+                relay = await self._new_relay(where, registration, nursery)
+            port = self._port(registration, request.ports, nursery)
+        details = {
+            "id": relay.id.decode(),
+            "version": __version__,
+            "port": port,
+            "router": registration is not None,
+        }
+        return RELAYING + _json_line(details)
+
+    async def _new_relay(
+        self, where: Address, registration: RouterRegistration | None, nursery: trio.Nursery
+    ) -> Relay:
+        if len(self._relays) >= MAX_RELAYS:
+            raise StepFailed(
+                "relay",
+                f"{MAX_RELAYS} relays are there already, which is the limit",
+                "end this user's keeper there: that ends them, and the sessions it has",
+            )
+        relay_id = new_real_credentials().client_id.encode()
+        door = registration.path if registration is not None else ""
+        relay = self._relays.add(relay_id, where, door)
+        arrivals = self._roster.add(relay_id)
+        nursery.start_soon(_guarded, self._run_relay, relay, arrivals, registration)
+        if registration is not None and not await registration.register(relay_id, where):
+            relay.scope.cancel()
+            raise _no_relay(where, registration)
+        return relay
+
+    async def _run_relay(
+        self,
+        relay: Relay,
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+        registration: RouterRegistration | None,
+    ) -> None:
+        self._opened += 1
+        log.info("relay to %s opened", relay.where)
+        try:
+            await self._relays.serve(relay, arrivals)
+        finally:
+            self._roster.remove(relay.id)
+            if registration is not None:
+                registration.remove(relay.id)
+            if not self._roster:
+                self._emptied.unpark_all()
+            log.info("relay to %s over", relay.where)
 
     # One session
 
@@ -311,8 +415,23 @@ class Keeper:
     ) -> None:
         async with trio.open_nursery() as nursery, arrivals:
             async for sock, preface in arrivals:
-                line = SocketLine(sock)
-                nursery.start_soon(_guarded, self._serve_line, link, line, preface)
+                nursery.start_soon(_guarded, self._serve_connection, link, sock, preface)
+
+    async def _serve_connection(
+        self, link: ResumableLink, sock: socket.socket, preface: bytes
+    ) -> None:
+        sock.setblocking(False)
+        try:
+            request, _ = first_request(preface)
+        except PeerError as error:
+            self._refusals.note(source_of(sock), error)
+            sock.close()
+            return
+        if request.relay:
+            self._refusals.note(source_of(sock), "a relay was asked for by the id of a session")
+            await tell_failure(sock, RelayFailure(request.client_id, unknown=True))
+            return
+        await self._serve_line(link, SocketLine(sock), preface)
 
     async def _serve_line(self, link: ResumableLink, line: SocketLine, preface: bytes) -> None:
         try:
@@ -349,6 +468,17 @@ def _listen(port: int) -> socket.socket:
         dualstack_ipv6=both,
         backlog=128,
     )
+
+
+def _no_relay(where: Address, registration: RouterRegistration) -> StepFailed:
+    match registration.relaying:
+        case "none":
+            what = "relaying is switched off on this machine (trioet serve --no-relay)"
+        case "some":
+            what = f"no relay may lead to {where.host} port {where.port} from this machine"
+        case _:
+            what = f"the router at {registration.path} refused the relay"
+    return StepFailed("relay", what, "ask its administrator: trioet serve --relay-to PLACE")
 
 
 def _uid(connection: trio.socket.SocketType) -> int:

@@ -15,6 +15,7 @@ import trio
 
 from trioet.errors import MessageError
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message, connect_local
+from trioet.wire.forward import Address
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ OFFER_AGAIN_S: Final = 10.0
 IDS_PER_MESSAGE: Final = 256
 """So that a message stays well below :data:`trioet.server.local.MAX_MESSAGE`."""
 
+RELAYS_PER_MESSAGE: Final = 8
+"""The same, where the places that relays lead to are told as well, in 1,530 bytes at most."""
+
 
 class RouterRegistration:
     """The ids that one router shall send to this keeper."""
@@ -39,13 +43,19 @@ class RouterRegistration:
         path: str,
         deliver: Callable[[bytes, socket.socket, bytes], None],
         share: Callable[[int], None],
+        end_relay: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self.path = path
+        self.relaying = "any"
+        """Where the router's administrator lets relays lead: ``any``, ``some`` or ``none``."""
         self.port = 0
         """The router's TCP port, once it has answered."""
         self._deliver = deliver
         self._share = share
+        self._end_relay = end_relay
         self._ids: set[bytes] = set()
+        self._relays: dict[bytes, Address] = {}
+        """Those of the ids that are relays', and where they lead."""
         self._channel: LocalChannel | None = None
         self._asked = 0
         self._answered = 0
@@ -70,27 +80,32 @@ class RouterRegistration:
             return False
         return True
 
-    async def register(self, client_id: bytes) -> bool:
-        """Register an id; False when the router refuses it.
+    async def register(self, client_id: bytes, relay_to: Address | None = None) -> bool:
+        """Register an id, of a session or of a relay; False when the router refuses it.
 
         Waits for the answer. Cancellation leaves the id registered; :meth:`remove` it.
         """
         self._ids.add(client_id)
-        self._send({"add": [client_id.decode("ascii")]})
+        if relay_to is not None:
+            self._relays[client_id] = relay_to
+        self._add([client_id])
         asked_on, mine = self._channel, self._asked
         while asked_on is not None and self._channel is asked_on and self._answered < mine:
             await self._answers.park()
         if client_id in self._refused:
-            self._refused.discard(client_id)
-            self._ids.discard(client_id)
+            self._forget(client_id)
             return False
         return True
 
     def remove(self, client_id: bytes) -> None:
         """The session with this id is over."""
+        self._forget(client_id)
+        self._send({"remove": [client_id.decode("ascii")]})
+
+    def _forget(self, client_id: bytes) -> None:
         self._ids.discard(client_id)
         self._refused.discard(client_id)
-        self._send({"remove": [client_id.decode("ascii")]})
+        self._relays.pop(client_id, None)
 
     async def run(self) -> None:
         """Serve the registration until cancelled; connects again whenever it is lost."""
@@ -128,10 +143,21 @@ class RouterRegistration:
         log.info("back at the router at %s with %d sessions", self.path, len(self._ids))
 
     def _offer(self, ids: set[bytes]) -> None:
-        names = sorted(name.decode("ascii") for name in ids)
+        relays = ids & self._relays.keys()
+        batches = (sorted(ids - relays), IDS_PER_MESSAGE), (sorted(relays), RELAYS_PER_MESSAGE)
         self._refused -= ids
-        for start in range(0, len(names), IDS_PER_MESSAGE):
-            self._send({"add": names[start : start + IDS_PER_MESSAGE]})
+        for names, limit in batches:
+            for start in range(0, len(names), limit):
+                self._add(names[start : start + limit])
+
+    def _add(self, ids: list[bytes]) -> None:
+        fields: dict[str, object] = {"add": [name.decode("ascii") for name in ids]}
+        relays = {
+            name.decode("ascii"): [where.host, where.port]
+            for name in ids
+            if (where := self._relays.get(name)) is not None
+        }
+        self._send({**fields, "relays": relays} if relays else fields)
 
     def _send(self, fields: dict[str, object]) -> None:
         if self._channel is not None:
@@ -154,9 +180,16 @@ class RouterRegistration:
             self._share(int(fields["replay_memory"]))
         elif "port" in fields:
             self.port = int(fields["port"])
+            self.relaying = str(fields.get("relaying", "any"))
             refused = (str(name).encode() for name in fields.get("refused", ()))
             self._refused.update(self._ids.intersection(refused))
+            if self.relaying != "any":  # who restarted the router may have forbidden them
+                for name in self._refused & self._relays.keys():
+                    self._end_relay(name)
             self._answered += 1
             self._answers.unpark_all()
+        elif "end_relays" in fields:
+            for name in fields["end_relays"]:
+                self._end_relay(str(name).encode())
         elif "free" in fields:
             self._offer(self._refused)

@@ -2,8 +2,8 @@
 
 A request is a block like an environment: records ``name=value``, each followed by a zero
 byte, ``env`` once for each variable; then end of file. The answer is one line, which the
-terminal hands to its client as it is: ``TRIOET:`` or ``TRIOET-ERROR:``, and JSON. Both
-sides pass over what they do not know, so that a newer one can talk to an older.
+terminal hands to its client as it is: ``TRIOET:``, ``TRIOET-RELAY:`` or ``TRIOET-ERROR:``,
+and JSON. Both sides pass over what they do not know, so that a newer one can talk to an older.
 
 Imports next to nothing, for the terminal's sake.
 """
@@ -14,11 +14,13 @@ import os
 from collections.abc import Mapping
 
 from trioet.bootstrap.credentials import Credentials, is_client_id, is_passkey
+from trioet.bootstrap.relay_line import is_port, is_relay_host
 from trioet.errors import MessageError
 
 VERSION = 1
 
 INVITED = b"TRIOET:"
+RELAYING = b"TRIOET-RELAY:"
 REFUSED = b"TRIOET-ERROR:"
 """How an answer begins."""
 
@@ -67,7 +69,39 @@ class OpenRequest:
         return b"\0".join([*records, b""])
 
 
-def parse_request(data: bytes) -> OpenRequest:
+class RelayRequest:
+    """A request for a relay to ``host``; ``ports`` are as an :class:`OpenRequest`'s."""
+
+    __slots__ = ("host", "port", "ports", "router_socket")
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        router_socket: str = "",
+        ports: tuple[int, int] | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.router_socket = router_socket
+        self.ports = ports
+
+    def encode(self) -> bytes:
+        """The request as it goes over the keeper's socket."""
+        fields = {
+            "v": str(VERSION),
+            "do": "relay",
+            "host": self.host,
+            "port": str(self.port),
+            "router_socket": self.router_socket,
+            "ports": "-".join(map(str, self.ports or ())),
+        }
+        records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
+        return b"\0".join([*records, b""])
+
+
+def parse_request(data: bytes) -> OpenRequest | RelayRequest:
     """Parse a request.
 
     Raises:
@@ -84,6 +118,8 @@ def parse_request(data: bytes) -> OpenRequest:
             environment[variable] = contents
         else:
             fields[name] = value
+    if fields.get(b"do") == b"relay":
+        return _relay_request(fields)
     if fields.get(b"do") != b"open":
         raise MessageError("a request that this keeper does not know; is it an older trioet's?")
     client_id, passkey = fields.get(b"id", b""), fields.get(b"passkey", b"")
@@ -98,6 +134,20 @@ def parse_request(data: bytes) -> OpenRequest:
         router_socket=os.fsdecode(fields.get(b"router_socket", b"")),
         ports=_ports(fields.get(b"ports", b"")),
         kill_others=fields.get(b"kill_others") == b"yes",
+    )
+
+
+def _relay_request(fields: Mapping[bytes, bytes]) -> RelayRequest:
+    host, port = fields.get(b"host", b""), fields.get(b"port", b"")
+    if not is_relay_host(host):
+        raise MessageError("a relay leads to a host, by its name or address")
+    if not is_port(port):
+        raise MessageError("a relay leads to a port from 1 to 65535")
+    return RelayRequest(
+        os.fsdecode(host),
+        int(port),
+        router_socket=os.fsdecode(fields.get(b"router_socket", b"")),
+        ports=_ports(fields.get(b"ports", b"")),
     )
 
 

@@ -19,6 +19,9 @@ from trioet.errors import MessageError
 from trioet.server.door import Arrival, Door, Verdict, accept
 from trioet.server.grace import Grace
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
+from trioet.server.registration import IDS_PER_MESSAGE
+from trioet.server.relay_policy import ANYWHERE, RelayPolicy
+from trioet.wire.forward import Address
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class Registration:
         channel.limit_unread(MAX_UNREAD)
         self.user = channel.credentials.uid
         self.ids: set[bytes] = set()
+        self.relays: dict[bytes, Address] = {}
+        """Those of them that its keeper says are relays', and where they lead."""
         self.wanted: set[bytes] = set()
         """Ids that it has offered and was refused."""
         self.full = trio.Event()
@@ -65,8 +70,11 @@ class Registration:
 class Router:
     """Which id leads where, and the door in front of it."""
 
-    def __init__(self, *, port: int, replay_memory: int) -> None:
+    def __init__(
+        self, *, port: int, replay_memory: int, relay_policy: RelayPolicy = ANYWHERE
+    ) -> None:
         self.port = port
+        self.relay_policy = relay_policy
         self.replay_memory = replay_memory
         self.door = Door(self.deliver)
         self._owners: dict[bytes, Registration] = {}
@@ -168,26 +176,56 @@ class Router:
         Raises:
           MessageError: it makes no sense.
         """
+        relays = _relays(message.fields)
         refused = [
-            name for name in _ids(message.fields, "add") if not self._add(registration, name)
+            name
+            for name in _ids(message.fields, "add")
+            if not (
+                self._may_relay(registration, relays.get(name)) and self._add(registration, name)
+            )
         ]
+        registration.relays |= {
+            name: where for name, where in relays.items() if name in registration.ids
+        }
         removed = set()
         for name in _ids(message.fields, "remove"):
             registration.wanted.discard(name)
             if self._owners.get(name) is registration:
                 del self._owners[name]
                 registration.ids.discard(name)
+                registration.relays.pop(name, None)
                 removed.add(name)
         self._let_go(registration.user, removed, coming_back=False)
         answer = {
             "v": LOCAL_VERSION,
             "port": self.port,
+            "relaying": self.relay_policy.word,
             "refused": [name.decode("ascii") for name in refused],
         }
         if not registration.channel.send_nowait(answer):
             # An answer that is lost would put all others out of step. It may come again.
             raise MessageError("a keeper that does not read")
         self.door.registrations_changed()
+
+    def _may_relay(self, registration: Registration, where: Address | None) -> bool:
+        if where is None or self.relay_policy.allows(where):
+            return True
+        self.door.refusals.note(f"uid {registration.user}", f"wants a relay to {where}")
+        return False
+
+    def set_relay_policy(self, policy: RelayPolicy) -> None:
+        """From now on relays lead where ``policy`` lets them; the others are ended."""
+        self.relay_policy = policy
+        for registration in self._keepers:
+            over = {name for name, at in registration.relays.items() if not policy.allows(at)}
+            for name in over:
+                del self._owners[name], registration.relays[name]
+            registration.ids -= over
+            self._let_go(registration.user, over, coming_back=False)
+            names = [name.decode("ascii") for name in over]
+            for start in range(0, len(names), IDS_PER_MESSAGE):
+                some = names[start : start + IDS_PER_MESSAGE]
+                registration.channel.send_nowait({"v": LOCAL_VERSION, "end_relays": some})
 
     def _let_go(self, user: int, ids: set[bytes], *, coming_back: bool) -> None:
         """Nobody has the ids any more; who wanted one of them may offer it again."""
@@ -232,6 +270,20 @@ class Router:
         for registration in self._keepers:
             share = self.replay_memory // len(self._keepers)
             registration.channel.send_nowait({"v": LOCAL_VERSION, "replay_memory": share})
+
+
+def _relays(fields: dict[str, Any]) -> dict[bytes, Address]:
+    places = fields.get("relays", {})
+    if not isinstance(places, dict):
+        raise MessageError("'relays' is no object")
+    found = {}
+    for name, place in places.items():
+        match place:
+            case [str(host), int(port)] if name.isascii():
+                found[name.encode("ascii")] = Address(host, port)
+            case _:
+                raise MessageError("'relays' holds something that leads nowhere")
+    return found
 
 
 def _ids(fields: dict[str, Any], key: str) -> list[bytes]:

@@ -48,7 +48,11 @@ class Service:
         port = self._config.port or min(inherited)
         # Every local user may register; the kernel says who does.
         keepers = bind_local(path, 0o666)
-        router = Router(port=port, replay_memory=self._config.replay_memory)
+        router = Router(
+            port=port,
+            replay_memory=self._config.replay_memory,
+            relay_policy=self._config.relay_policy,
+        )
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(router.serve_keepers, keepers)
@@ -94,6 +98,7 @@ class Service:
             for listener in open_listeners(config):
                 self._open_door(nursery, router, listener)
         router.port, router.replay_memory = config.port or router.port, config.replay_memory
+        router.set_relay_policy(config.relay_policy)
         self._config = config
         log.info("configuration reloaded")
 

@@ -35,11 +35,13 @@ from trioet.wire.messages import (
     ConnectRequest,
     ConnectResponse,
     ConnectStatus,
+    RelayFailure,
     decode_connect_request,
     decode_connect_response,
     decode_sequence_header,
     encode_connect_request,
     encode_connect_response,
+    encode_relay_failure,
     encode_sequence_header,
 )
 
@@ -256,6 +258,26 @@ def connect_request_frame(request: ConnectRequest) -> bytes:
 def connect_response_frame(response: ConnectResponse) -> bytes:
     """The server's answer to them."""
     return handshake_frame(encode_connect_response(response))
+
+
+def relay_failure_frame(failure: RelayFailure) -> bytes:
+    """A relay's answer, if it has one."""
+    return handshake_frame(encode_relay_failure(failure))
+
+
+def first_request(preface: bytes) -> tuple[ConnectRequest, bytes]:
+    """Take apart what a door has read: the ConnectRequest, and what came behind it.
+
+    Raises:
+      PeerError: it does not begin with a whole one, as every door makes sure.
+    """
+    if len(preface) < HANDSHAKE_LENGTH.size:
+        raise FrameError("no ConnectRequest")
+    end = HANDSHAKE_LENGTH.size + HANDSHAKE_LENGTH.unpack_from(preface)[0]
+    if not HANDSHAKE_LENGTH.size <= end <= len(preface):
+        raise FrameError("no whole ConnectRequest")
+    request = decode_connect_request(preface[HANDSHAKE_LENGTH.size : end])
+    return request, preface[end:]
 
 
 def sequence_header_frame(received: int) -> bytes:

@@ -50,10 +50,15 @@ class ConnectStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """The first message on every connection: who returns, in which protocol version."""
+    """The first message on every connection: who returns, in which protocol version.
+
+    ``relay``: the id is a relay's, to be passed like a proxy; a request for whoever is
+    behind it follows.
+    """
 
     client_id: bytes
     version: int = PROTOCOL_VERSION
+    relay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,21 @@ class ConnectResponse:
 
     status: ConnectStatus
     error: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayFailure:
+    """A relay's answer when it cannot connect onward; when it can, it never answers.
+
+    A ConnectResponse without a status, so that nobody takes it for a word of the server's.
+    ``relay`` is the relay's id. ``unknown``: nobody has it any more. ``refused``: nobody
+    listens where it leads.
+    """
+
+    relay: bytes
+    reason: bytes = b""
+    unknown: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +148,8 @@ def _text(data: bytes) -> str:
 
 def encode_connect_request(request: ConnectRequest) -> bytes:
     message = ET_pb2.ConnectRequest(client_id=request.client_id, version=request.version)
+    if request.relay:
+        message.relay = True
     return message.SerializeToString()
 
 
@@ -138,7 +160,7 @@ def decode_connect_request(data: bytes) -> ConnectRequest:
       MessageError: not a ConnectRequest.
     """
     message = parse(ET_pb2.ConnectRequest(), data)
-    return ConnectRequest(message.client_id, message.version)
+    return ConnectRequest(message.client_id, message.version, message.relay)
 
 
 def encode_connect_response(response: ConnectResponse) -> bytes:
@@ -158,6 +180,31 @@ def decode_connect_response(data: bytes) -> ConnectResponse:
     if not message.HasField("status"):
         raise MessageError("a ConnectResponse without a status")
     return ConnectResponse(ConnectStatus(message.status), message.error)
+
+
+def encode_relay_failure(failure: RelayFailure) -> bytes:
+    message = ET_pb2.ConnectResponse()
+    message.relay_failure.relay = failure.relay
+    if failure.reason:
+        message.relay_failure.reason = failure.reason
+    if failure.unknown:
+        message.relay_failure.unknown = True
+    if failure.refused:
+        message.relay_failure.refused = True
+    return message.SerializeToString()
+
+
+def decode_relay_failure(data: bytes) -> RelayFailure | None:
+    """Read a ConnectResponse that may be a relay's; None when a server answered.
+
+    Raises:
+      MessageError: not a ConnectResponse.
+    """
+    message = parse(ET_pb2.ConnectResponse(), data)
+    if not message.HasField("relay_failure"):
+        return None
+    found = message.relay_failure
+    return RelayFailure(found.relay, found.reason, found.unknown, found.refused)
 
 
 def encode_sequence_header(count: int) -> bytes:

@@ -1,8 +1,9 @@
+from trioet.wire.pb import trioet_pb2 as _trioet_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -19,20 +20,24 @@ INVALID_KEY: ConnectStatus
 MISMATCHED_PROTOCOL: ConnectStatus
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("client_id", "version")
+    __slots__ = ("client_id", "version", "relay")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FIELD_NUMBER: _ClassVar[int]
     client_id: bytes
     version: int
-    def __init__(self, client_id: _Optional[bytes] = ..., version: _Optional[int] = ...) -> None: ...
+    relay: bool
+    def __init__(self, client_id: _Optional[bytes] = ..., version: _Optional[int] = ..., relay: _Optional[bool] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("status", "error")
+    __slots__ = ("status", "error", "relay_failure")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FAILURE_FIELD_NUMBER: _ClassVar[int]
     status: ConnectStatus
     error: bytes
-    def __init__(self, status: _Optional[_Union[ConnectStatus, str]] = ..., error: _Optional[bytes] = ...) -> None: ...
+    relay_failure: _trioet_pb2.RelayFailure
+    def __init__(self, status: _Optional[_Union[ConnectStatus, str]] = ..., error: _Optional[bytes] = ..., relay_failure: _Optional[_Union[_trioet_pb2.RelayFailure, _Mapping]] = ...) -> None: ...
 
 class SequenceHeader(_message.Message):
     __slots__ = ("sequence_number",)

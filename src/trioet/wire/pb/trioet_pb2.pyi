@@ -87,3 +87,15 @@ class ChannelOpen(_message.Message):
     credit: int
     datagrams: bool
     def __init__(self, listen: _Optional[int] = ..., destination: _Optional[_Union[Endpoint, _Mapping]] = ..., credit: _Optional[int] = ..., datagrams: _Optional[bool] = ...) -> None: ...
+
+class RelayFailure(_message.Message):
+    __slots__ = ("relay", "reason", "unknown", "refused")
+    RELAY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    relay: bytes
+    reason: bytes
+    unknown: bool
+    refused: bool
+    def __init__(self, relay: _Optional[bytes] = ..., reason: _Optional[bytes] = ..., unknown: _Optional[bool] = ..., refused: _Optional[bool] = ...) -> None: ...

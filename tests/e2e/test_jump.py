@@ -1,0 +1,196 @@
+"""Whole sessions through jumphosts: real sshd, keepers and routers, some of each per host."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from jumphosts import DESTINATION, Journey, journey
+from keepers import end_keepers, keepers_in
+from ptys import at_terminal
+from trioet.demo.cutter import Cutter
+from waiting import until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def through_one(tmp_path: Path, runtime_dir: Path) -> Iterator[Journey]:
+    with journey(tmp_path, runtime_dir, "a") as made:
+        yield made
+
+
+@pytest.mark.parametrize("hops", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_a_chain_that_needs_no_server_and_one_login_for_each_host(
+    tmp_path: Path, runtime_dir: Path, hops: tuple[str, ...]
+) -> None:
+    data = bytes(range(256)) * 4000
+    with journey(tmp_path, runtime_dir, *hops) as way:
+        done = way.run("--jump", ",".join(hops), "--", "cat; echo oops >&2; exit 3", stdin=data)
+        assert (done.returncode, done.stdout, done.stderr) == (3, data, b"oops\n")
+        assert {name: host.sshd.logins for name, host in way.hosts.items()} == dict.fromkeys(
+            (*hops, DESTINATION), 1
+        )
+        assert os.listdir(way.config.parent) == ["ssh_config"], "nothing is left"
+        for name in hops:
+            assert "relay to 127.0.0.1" in way.hosts[name].keeper_log()
+            assert "session" not in way.hosts[name].keeper_log()
+
+
+def test_routers_serve_relays_as_they_serve_sessions(through_one: Journey) -> None:
+    """With the options that real ET has for it."""
+    port = through_one.hosts["a"].start_router()
+    through_one.destination.start_router()
+    socket = str(through_one.hosts["a"].runtime_dir / "router.sock")
+    arguments = ("--jumphost", "a", "--jport", str(port), "--jserverfifo", socket)
+    assert through_one.run(*arguments, "--", "echo hi").stdout == b"hi\n"
+    refused = through_one.complaint("--jumphost", "a", "--jserverfifo", "/no/such/socket")
+    assert "no trioet server listens at /no/such/socket" in refused
+
+
+def test_the_jumphosts_of_sshs_configuration_if_so_wished(through_one: Journey) -> None:
+    assert through_one.run("--jump", "auto", "--", "echo there is none").returncode == 0
+    assert not (through_one.hosts["a"].runtime_dir / "keeper.log").exists()
+    through_one.configure(DESTINATION, "ProxyJump a")
+    assert through_one.run("--jump", "auto", "--", "echo hi").stdout == b"hi\n"
+    assert "relay to" in through_one.hosts["a"].keeper_log()
+    assert through_one.hosts["a"].sshd.logins == 1
+    through_one.configure("*", "NoSuchWord yes")
+    assert "ssh rejects its configuration" in through_one.complaint("--jump", "auto")
+
+
+def test_without_the_wish_they_are_sshs_own_business(through_one: Journey) -> None:
+    through_one.configure(DESTINATION, "ProxyJump a")
+    assert through_one.run("--", "echo hi").stdout == b"hi\n"
+    assert not (through_one.hosts["a"].runtime_dir / "keeper.log").exists()
+
+
+async def test_a_session_outlives_the_jumphosts_keeper(through_one: Journey) -> None:
+    """Whose relays are gone with it: ssh is asked again, and asks nothing."""
+    hop = through_one.hosts["a"]
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"mine=42")
+        (keeper,) = keepers_in(hop.runtime_dir)
+        os.kill(keeper, signal.SIGKILL)
+        assert await person.run(b"echo $mine") == b"42\r\n"
+        assert keepers_in(hop.runtime_dir) not in ([], [keeper])
+        await person.type(b"exit\n")
+        assert await person.end() == 0
+
+
+async def test_the_user_is_told_who_cannot_reach_whom(through_one: Journey) -> None:
+    destination = through_one.destination
+    port = destination.start_router()
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(through_one.hosts["a"].start_router())
+        near = await nursery.start(cutter.serve)
+        command = through_one.connect("--jump", "a", "--jport", str(near))
+        async with at_terminal(command, through_one.environment, 24, 160) as person:
+            await person.run(b"mine=42")
+            destination.stop_router()
+            cutter.cut()
+            said = f"(a cannot reach 127.0.0.1 port {port}: connection refused)"
+            await person.until(said.encode())
+            destination.start_router(port)
+            assert await person.run(b"echo $mine") == b"42\r\n"
+            await person.type(b"exit\n")
+            assert await person.end() == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_passkey_comes_to_a_jumphost(through_one: Journey, tmp_path: Path) -> None:
+    """Neither on stdin nor stdout of what ssh runs there, nor in its arguments, nor the keeper."""
+    copies = {name: tmp_path / f"{name}-copy" for name in through_one.hosts}
+    for name, host in through_one.hosts.items():
+        script = (host.sshd.bin / "trioet").read_text().partition("\n")[2]
+        host.sshd.put_program("trioet-real", script)
+        copy = copies[name]
+        host.sshd.put_program(
+            "trioet", f'echo "$@" >>{copy}; tee -a {copy} | trioet-real "$@" | tee -a {copy}'
+        )
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"true")
+        said = copies[DESTINATION].read_bytes()
+        keys = re.findall(rb"(?<!\w)(\w{16})/(\w{32})", said)
+        assert len(keys) == 2, "what was asked for, and what was given"
+        at_hop = copies["a"].read_bytes()
+        assert at_hop.startswith(b"terminal --relay\n127.0.0.1 ")
+        for client_id, passkey in keys:
+            assert client_id not in at_hop
+            assert passkey not in at_hop
+        await person.type(b"exit\n")
+        await person.end()
+
+
+# What goes wrong, and what is said
+
+
+def test_a_jumphost_without_trioet_is_named(through_one: Journey) -> None:
+    (through_one.hosts["a"].sshd.bin / "trioet").unlink()
+    text = through_one.complaint("--jump", "a")
+    assert "trioet was not found on the jumphost a" in text
+    assert "trioet install a" in text
+
+
+def test_a_jumphost_with_an_older_trioet_is_named(through_one: Journey) -> None:
+    """It takes the line for a session's."""
+    hop = through_one.hosts["a"].sshd
+    script = (hop.bin / "trioet").read_text().replace('"$@"', "terminal")
+    hop.put_program("trioet", script.partition("\n")[2])
+    assert "the trioet on the jumphost a is too old to relay" in through_one.complaint(
+        "--jump", "a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--no-relay", "a: relaying is switched off on this machine"),
+        ("--relay-to=*.internal:2022", "a: no relay may lead to 127.0.0.1 port "),
+    ],
+)
+def test_an_administrator_who_forbids_it_is_named(
+    through_one: Journey, option: str, said: str
+) -> None:
+    through_one.hosts["a"].start_router(0, option)
+    text = through_one.complaint("--jump", "a")
+    assert said in text
+    assert "ask its administrator" in text
+
+
+def test_an_administrator_may_allow_some_places(through_one: Journey) -> None:
+    through_one.hosts["a"].start_router(0, "--relay-to", "10.0.0.0/8", "--relay-to", "127.0.0.0/8")
+    assert through_one.run("--jump", "a", "--", "echo hi").stdout == b"hi\n"
+
+
+def test_a_port_that_the_jumphost_cannot_reach_is_named(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    through_one.destination.start_router()
+    text = through_one.complaint("--jump", "a", "-p", str(free_tcp_port))
+    place = f"127.0.0.1 port {free_tcp_port}"
+    assert f"{place} cannot be reached through a: a cannot reach {place}: " in text
+    assert "connection refused" in text
+
+
+def test_a_jumphost_that_ssh_cannot_reach_is_named(through_one: Journey) -> None:
+    end_keepers(through_one.destination.runtime_dir)
+    text = through_one.complaint("--jump", "nowhere.invalid")
+    assert "nowhere.invalid" in text
+
+
+async def test_ended_by_a_signal_nothing_is_left(through_one: Journey) -> None:
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"true")
+        person.process.send_signal(signal.SIGTERM)
+        assert await person.end() == 255
+    await until(lambda: os.listdir(through_one.config.parent) == ["ssh_config"])
