@@ -228,7 +228,7 @@ def _description(answer: Answer, wish: Wish) -> str:
         state = "" if "works" in facts else ", which does not run"
         parts.append(f"trioet {facts['installed']} in {facts.get('base')}{state}")
     else:
-        parts.append("no trioet from here")
+        parts.append("no trioet yet")
     if facts.get("system") not in ("Linux", None):
         parts.append("untried: trioet is made for Linux")
     return ", ".join(parts)
