@@ -31,7 +31,7 @@ PAUSE_ALONE_S: Final = 15.0
 AT_KEYBOARD_S: Final = 60.0
 """A user who typed within this time is waiting."""
 
-WAKE_PAUSE_S: Final = 0.1
+WAKE_PAUSE_S: Final = 0.05
 """Between two tries, however often we are woken."""
 
 DIAL_DEADLINE_S: Final = 10.0
