@@ -119,6 +119,15 @@ def test_what_is_no_longer_whole_is_not_sent(site: Path) -> None:
         parcel.installed_here(Machine(HERE, "manylinux", (2, 40), "x86_64"))
 
 
+def test_what_is_not_known_file_by_file_is_not_sent(site: Path) -> None:
+    need(site, "one")
+    put(site, "one")
+    (site / "one-1.dist-info" / "RECORD").unlink()
+
+    with pytest.raises(parcel.NotHere, match="the files of one are not known here"):
+        parcel.installed_here(Machine(HERE, "manylinux", (2, 40), "x86_64"))
+
+
 async def test_a_machine_that_nothing_is_known_of_gets_nothing(site: Path) -> None:
     need(site, "one")
     put(site, "one", "cp39-abi3-manylinux_2_17_x86_64")

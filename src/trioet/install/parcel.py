@@ -8,6 +8,7 @@ Otherwise uv or pip, whichever is here, fetches ready-made wheels for that machi
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import re
@@ -199,17 +200,21 @@ def _extra_of(requirement: str) -> str:
 
 
 def _files_of(distribution: Distribution) -> Files:
-    """What a distribution has in site-packages; not its programs."""
-    if distribution.files is None:
+    """What a distribution has in site-packages; not its programs.
+
+    By its RECORD: from Python 3.12 on, ``Distribution.files`` is silent about what is missing.
+    """
+    record = distribution.read_text("RECORD")
+    if not record:
         raise NotHere(f"the files of {distribution.name} are not known here")
     files: Files = {}
-    for path in distribution.files:
-        if path.parts[0] in ("..", "/") or path.suffix == ".pyc":
+    for name, *_ in csv.reader(record.splitlines()):
+        if name.startswith(("../", "/")) or name.endswith(".pyc"):
             continue
-        place = Path(str(path.locate()))
+        place = Path(str(distribution.locate_file(name)))
         if not place.is_file():
             raise NotHere(f"{place}, of {distribution.name}, is missing here")
-        files[path.as_posix()] = place.read_bytes()
+        files[name] = place.read_bytes()
     return files
 
 
