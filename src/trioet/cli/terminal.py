@@ -43,6 +43,9 @@ class Options:
     serverfifo = ""
     port: str | None = None
     kill_other_sessions = False
+    jump = False
+    dsthost = ""
+    dstport = "2022"
 
 
 def main(argv: list[str]) -> int:
@@ -91,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="end all other sessions of this user first",
     )
+    parser.add_argument(
+        "--jump",
+        action="store_true",
+        help="be Eternal Terminal's jumphost: the session with this id is at --dsthost",
+    )
+    parser.add_argument("--dsthost", metavar="HOST", default="", help="with --jump: where it is")
+    parser.add_argument("--dstport", metavar="N", default="2022", help="with --jump: its port")
     parser.add_argument("--verbose", "-v", help=argparse.SUPPRESS)
     parser.add_argument("--logdir", "-l", help=argparse.SUPPRESS)
     return parser
@@ -99,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 def _open_session(options: Options) -> tuple[Credentials, bytes]:
     """Return the session's credentials, and the keeper's answer."""
     asked, term = parse_bootstrap_line(_read_line())
-    credentials = new_real_credentials() if asked.client_id.startswith(PLACEHOLDER) else asked
+    is_new = asked.client_id.startswith(PLACEHOLDER) and not options.jump
+    credentials = new_real_credentials() if is_new else asked
     request = OpenRequest(
         credentials,
         term,
@@ -107,6 +118,7 @@ def _open_session(options: Options) -> tuple[Credentials, bytes]:
         router_socket=options.serverfifo,
         ports=_port_range(options.port),
         kill_others=options.kill_other_sessions,
+        destination=_destination(options),
     )
     return credentials, ask_keeper(request.encode())
 
@@ -122,6 +134,16 @@ def _read_line() -> bytes:
             break
         line += data
     return line
+
+
+def _destination(options: Options) -> tuple[str, int] | None:
+    if not options.jump:
+        return None
+    if not options.dsthost:
+        raise StepFailed("terminal", "--jump: where to? --dsthost is missing")
+    if not (options.dstport.isascii() and options.dstport.isdigit()):
+        raise StepFailed("terminal", f"--dstport {options.dstport}: not a port")
+    return options.dsthost, int(options.dstport)
 
 
 def _port_range(text: str | None) -> tuple[int, int] | None:

@@ -121,7 +121,11 @@ class ResumableLink:
     """Send and receive packets across the loss of any number of lines.
 
     Owns no task: whoever has a line runs :meth:`run_line` for it in a nursery of their
-    own. ``heard`` is called for every batch of bytes from a line that has proven itself.
+    own.
+
+    One that ``relays`` says nothing of itself, and hands every KEEP_ALIVE to its receiver: its
+    packets have the ordinals that they have at the other end of what it is part of, where the
+    same key seals them.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class ResumableLink:
         *,
         budget: ReplayBudget | None = None,
         max_kept: int = MAX_KEPT,
+        relays: bool = False,
     ) -> None:
         outward = Direction.CLIENT_TO_SERVER if role is Role.CLIENT else Direction.SERVER_TO_CLIENT
         self.role = role
@@ -154,6 +159,7 @@ class ResumableLink:
         self._writer = BackedWriter(SealedBox(passkey, outward), self._budget)
         self._reader = BackedReader(SealedBox(passkey, outward.opposite))
         self._max_kept = max_kept
+        self._relays = relays
         self._attachments: list[Attachment] = []
         self._trial = Trial()
         self._dealt_with = 0
@@ -383,7 +389,7 @@ class ResumableLink:
           PeerError: whoever is there does not speak the protocol, or lacks the key.
         """
         handshake = Handshake.client()
-        attachment = Attachment(line, self._writer, self.look_for_room)
+        attachment = self._new_attachment(line)
         attachment.greet(connect_request_frame(ConnectRequest(client_id)))
         await self._run(attachment, handshake, b"")
 
@@ -396,9 +402,13 @@ class ResumableLink:
           LineBroken, PeerError: as for :meth:`run_client_line`.
           Unproven: the connection is gone, and nothing on it had opened.
         """
-        await self._run(
-            Attachment(line, self._writer, self.look_for_room), Handshake.server(), preface
-        )
+        await self._run(self._new_attachment(line), Handshake.server(), preface)
+
+    def _new_attachment(self, line: Line) -> Attachment:
+        # A C++ peer looks at what it caught up only when something more arrives (specification
+        # 1.8): who may not say something of itself keeps the last packet for that.
+        held_back = 1 if self._relays else 0
+        return Attachment(line, self._writer, self.look_for_room, held_back=held_back)
 
     async def _run(self, attachment: Attachment, handshake: Handshake, preface: bytes) -> None:
         failure: TrioetError | LineBroken = Unproven("the peer did not prove itself in time")
@@ -484,10 +494,11 @@ class ResumableLink:
                     self.bytes_replayed += len(body)
                     self._arrived(attachment, body)
                 case CaughtUp.CAUGHT_UP:
-                    # Proves us to the peer at once; and a C++ peer looks at what it
-                    # caught up only when something more arrives (specification 1.8).
-                    self.ping()
-                    self._caught_up = True
+                    if not self._relays:
+                        # Proves us to the peer at once; and a C++ peer looks at what it
+                        # caught up only when something more arrives (specification 1.8).
+                        self.ping()
+                        self._caught_up = True
         if attachment not in self._attachments and handshake.state is State.PACKETS:
             attachment.start()
             self._attach(attachment)
@@ -524,8 +535,9 @@ class ResumableLink:
         size = self._writer.size_after(after, LARGE)
         if self.role is Role.CLIENT:
             attachment.catch_up(after)
-            # It proves us to the server, which need not have served us its own catch-up first.
-            self.send_keepalive()
+            if not self._relays:
+                # It proves us to the server, which need not have served us its own first.
+                self.send_keepalive()
         elif self._trial.may_have(size):
             attachment.catch_up(after)
         else:
@@ -543,7 +555,7 @@ class ResumableLink:
         if packet is not None:
             if packet.type == PacketType.KEEP_ALIVE:
                 self._keepalive(packet.payload)
-            else:
+            if self._relays or packet.type != PacketType.KEEP_ALIVE:
                 self._receiver.packet_arrived(packet)
             self._reader.count()
             self._bytes_in += len(body)
@@ -577,6 +589,8 @@ class ResumableLink:
         if count is not None:
             self.peer_acknowledges = True
             self._acknowledged(count)
+        if self._relays:
+            return
         if self.role is Role.SERVER and not (self._flood_answers and self.in_flight >= ACK_EVERY):
             self.send_keepalive()
 

@@ -23,6 +23,7 @@ from trioet.errors import MessageError, StepFailed, TrioetError
 from trioet.link.line import LineBroken, SocketLine
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
+from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.refusals import Refusals
@@ -49,6 +50,9 @@ of the oldest, for who is honest says it at once."""
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
 
+MAX_JUMPS: Final = 250
+"""Sessions of one keeper that are on other hosts: each has two replay buffers."""
+
 OWN_PORTS: Final = (60022, 60121)
 """Where a keeper listens by itself, if nothing else was asked for."""
 
@@ -66,8 +70,10 @@ class Keeper:
         self._door = Door(self._roster.deliver, self._refusals)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
-        self._sessions: dict[bytes, tuple[TerminalSession, trio.CancelScope]] = {}
+        self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
         self._links: set[ResumableLink] = set()
+        self._jumps: set[bytes] = set()
+        """Which of the sessions are on other hosts."""
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
         self._reading: deque[trio.CancelScope] = deque()
@@ -156,6 +162,9 @@ class Keeper:
             )
         if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
+        if request.destination is not None and len(self._jumps) >= MAX_JUMPS:
+            what = f"{MAX_JUMPS} sessions go through this host already, which is the limit"
+            raise StepFailed("keeper", what, "end some of them")
         if registration is None:
             first, last = request.ports or OWN_PORTS
             port = self._listen_by_itself(range(first, last + 1), nursery)
@@ -164,6 +173,8 @@ class Keeper:
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
         arrivals = self._roster.add(client_id)
+        if request.destination is not None:
+            self._jumps.add(client_id)
         nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registration)
         if registration is not None:
             if not await registration.register(client_id):
@@ -234,12 +245,13 @@ class Keeper:
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registration: RouterRegistration | None,
     ) -> None:
-        origin = Origin(request.term, request.environment, name, runtime_dir())
-        session = TerminalSession(origin)
+        session = self._new_session(name, request)
         client_id = request.credentials.client_id.encode()
         passkey = request.credentials.passkey.encode()
-        link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget)
-        self._links.add(link)
+        relays = isinstance(session, Jump)
+        link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget, relays=relays)
+        links = {link, session.onward} if isinstance(session, Jump) else {link}
+        self._links |= links
         log.info("session %s opened", name)
         try:
             with trio.CancelScope() as scope:
@@ -248,9 +260,10 @@ class Keeper:
         finally:
             del self._sessions[client_id]
             self._roster.remove(client_id)
+            self._jumps.discard(client_id)
             if registration is not None:
                 registration.remove(client_id)
-            self._links.discard(link)
+            self._links -= links
             link.close()
             for other in self._links:
                 other.look_for_room()
@@ -258,9 +271,14 @@ class Keeper:
                 self._emptied.unpark_all()
             log.info("session %s over", name)
 
+    def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
+        if request.destination is not None:
+            return Jump(name, request.credentials, request.destination, self._budget)
+        return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))
+
     async def _serve_session(
         self,
-        session: TerminalSession,
+        session: TerminalSession | Jump,
         link: ResumableLink,
         arrivals: trio.MemoryReceiveChannel[Arrival],
     ) -> None:

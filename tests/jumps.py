@@ -1,0 +1,139 @@
+"""A client, a jumphost and a destination, each real Eternal Terminal or ours: sessions through
+ET's two-level jump. One sshd is the way to both hosts, which have their directories apart."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from farside import SOURCE, FarSide
+from fixtures_sshd import Sshd
+from ports import free_ports
+from real_et import ET, ETSERVER
+
+OURS, THEIRS = "trioet", "et"
+
+PATIENCE_S: Final = 20.0
+
+DRIVER: Final = Path(__file__).with_name("through_jumphost.py")
+
+
+class Host:
+    """A host with a router of ours, or a real etserver; only its terminal is on the far PATH."""
+
+    def __init__(self, whose: str, sshd: Sshd, directory: Path) -> None:
+        directory.mkdir(mode=0o700)
+        self.whose = whose
+        self.directory = directory
+        self.far: FarSide | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        if whose == OURS:
+            self.far = FarSide(sshd, directory)
+            self.port = self.far.start_router()
+            code = "import sys; from trioet.cli.terminal import etterminal; sys.exit(etterminal())"
+            env = f"TRIOET_RUNTIME_DIR={directory} PYTHONPATH={SOURCE}"
+            self.terminal = f"{env} exec {shlex.join([sys.executable, '-c', code])}"
+        else:
+            self.port = free_ports(1)[0]
+            self.terminal = self._start_etserver()
+
+    def _start_etserver(self) -> str:
+        assert ETSERVER is not None
+        fifo = self.directory / "fifo"
+        files = [f"--serverfifo={fifo}", f"--logdir={self.directory}"]
+        self.process = subprocess.Popen(
+            [ETSERVER, f"--port={self.port}", "--bindip=127.0.0.1", "--telemetry=false", *files],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + PATIENCE_S
+        while not fifo.exists():
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return f"exec {shlex.join([str(Path(ETSERVER).parent / 'etterminal'), *files])}"
+
+    def log(self) -> str:
+        """What the keeper there has logged."""
+        assert self.far is not None
+        return self.far.keeper_log()
+
+    def end(self) -> None:
+        """End it, with all its sessions."""
+        if self.far is not None:
+            self.far.close()
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+class Journey:
+    """From a client through a jumphost to a destination."""
+
+    def __init__(
+        self, sshd: Sshd, directory: Path, client: str, jumphost: str, destination: str
+    ) -> None:
+        self.client = client
+        self.directory = directory
+        self._sshd = sshd
+        self.jumphost = Host(jumphost, sshd, directory / "j")
+        self.destination = Host(destination, sshd, directory / "d")
+        self.environment = {
+            **FarSide(sshd, directory).environment,
+            "PATH": f"{self._put_ssh()}:/usr/bin:/bin",
+            "ET_NO_TELEMETRY": "1",
+        }
+        sshd.bin.joinpath("trioet").unlink()
+        self._put_terminals()
+
+    def _put_terminals(self) -> None:
+        self._sshd.put_program(
+            "etterminal",
+            'case " $* " in\n'
+            f'*" --jump "*) {self.jumphost.terminal} "$@" ;;\n'
+            f'*) {self.destination.terminal} "$@" ;;\n'
+            "esac",
+        )
+
+    def _put_ssh(self) -> Path:
+        """An ssh for `et`, which has no -F: one that needs no configuration of the user's."""
+        config = self._sshd.ssh_config_path.read_text().replace(self._sshd.host_alias, "*")
+        place = self.directory / "bin"
+        place.mkdir()
+        (place / "config").write_text(config)
+        script = place / "ssh"
+        # Both hosts are this machine: ssh would not jump from it to itself.
+        jumpless = '[ "$1" = -J ] && shift 2'
+        script.write_text(f'#!/bin/sh\n{jumpless}\nexec /usr/bin/ssh -F {place}/config "$@"\n')
+        script.chmod(0o755)
+        return place
+
+    def command(
+        self,
+        *options: str,
+        jport: int | None = None,
+        dport: int | None = None,
+    ) -> list[str]:
+        """The command line of the client; the ports are those of proxies before the hosts."""
+        jport, dport = jport or self.jumphost.port, dport or self.destination.port
+        if self.client == OURS:
+            ports = [str(jport), str(dport)]
+            return [sys.executable, str(DRIVER), *ports, *options]
+        assert ET is not None
+        files = f"--logdir={self.directory}"
+        jump = ["--jumphost", f"127.0.0.1:{self._sshd.port}", "--jport", str(jport)]
+        return [ET, "--telemetry=false", files, *jump, *options, f"127.0.0.1:{dport}"]
+
+    def end(self) -> None:
+        """End all that was started."""
+        for host in (self.jumphost, self.destination):
+            host.end()
+
+
+Begin = Callable[[str, str, str], Journey]
