@@ -12,7 +12,7 @@ from hypothesis import settings
 import quiet_home
 from keepers import end_keepers
 
-pytest_plugins = ["fixtures_sshd", "farside", "agents", "tunnelled", "real_et"]
+pytest_plugins = ["fixtures_sshd", "farside", "agents", "tunnelled", "real_et", "jumps"]
 
 # "fast" in every run, the same examples each time in CI; "deep" by hand, for hours.
 settings.register_profile("fast", deadline=None, derandomize="CI" in os.environ)

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from farside import SOURCE, FarSide
 from fixtures_sshd import Sshd
@@ -22,6 +25,9 @@ OURS, THEIRS = "trioet", "et"
 PATIENCE_S: Final = 20.0
 
 DRIVER: Final = Path(__file__).with_name("through_jumphost.py")
+
+
+Travel = Callable[[str, str, str], "Journey"]
 
 
 class Host:
@@ -123,8 +129,12 @@ class Journey:
         """The command line of the client; the ports are those of proxies before the hosts."""
         jport, dport = jport or self.jumphost.port, dport or self.destination.port
         if self.client == OURS:
-            ports = [str(jport), str(dport)]
-            return [sys.executable, str(DRIVER), *ports, *options]
+            config = ["-F", str(self._sshd.ssh_config_path)]
+            driver = [sys.executable, str(DRIVER), str(jport), str(dport), *config]
+            if "--" in options:
+                at = options.index("--")
+                return [*driver, *options[:at], self._sshd.host_alias, *options[at:]]
+            return [*driver, *options, self._sshd.host_alias]
         assert ET is not None
         files = f"--logdir={self.directory}"
         jump = ["--jumphost", f"127.0.0.1:{self._sshd.port}", "--jport", str(jport)]
@@ -136,4 +146,14 @@ class Journey:
             host.end()
 
 
-Begin = Callable[[str, str, str], Journey]
+@pytest.fixture
+def travel(sshd: Sshd, runtime_dir: Path) -> Iterator[Travel]:
+    """Begin a journey by saying whose client, jumphost and destination are; one per test."""
+    with ExitStack() as at_end:
+
+        def begin(client: str, jumphost: str, destination: str) -> Journey:
+            made = Journey(sshd, runtime_dir, client, jumphost, destination)
+            at_end.callback(made.end)
+            return made
+
+        yield begin

@@ -50,6 +50,35 @@ def remote_command(
         attempts = _attempt(program, *(as_trioet if is_trioet else as_et))
     else:
         attempts = _attempt("trioet", *as_trioet) + _attempt("etterminal", *as_et)
+    return _first_of(attempts)
+
+
+def jump_command(
+    host: str,
+    port: int,
+    *,
+    terminal_path: str | None = None,
+    server_fifo: str | None = None,
+    kill_other_sessions: bool = False,
+) -> str:
+    """The command that makes a host ET's jumphost to a server (Eternal Terminal specification
+    6.1), or prints ``TRIOET-MISSING``. The session's id and key go to its stdin.
+
+    Raises:
+      UsageError: the host or a path holds a character that cannot be passed safely.
+    """
+    fifo = f" --serverfifo={_quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
+    where = f" --jump --dsthost={_quoted(host, 'the host')} --dstport={port}"
+    kill = KILL_ETTERMINAL if kill_other_sessions else ""
+    program = _quoted(terminal_path, "--terminal-path") if terminal_path else "etterminal"
+    is_trioet = terminal_path is not None and terminal_path.rpartition("/")[2] == "trioet"
+    attempt = _attempt(
+        program, kill, f"{' terminal' if is_trioet else ''} --verbose=0{where}{fifo}"
+    )
+    return _first_of(attempt)
+
+
+def _first_of(attempts: str) -> str:
     return (
         f"sh -c 'PATH=\"$PATH:{EXTRA_PATH}\"; {attempts}echo TRIOET-MISSING; exit {EXIT_MISSING}'"
     )

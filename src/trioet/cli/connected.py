@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import trio
 
+from trioet.bootstrap.et_jump import EtJumphost
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
@@ -73,8 +74,15 @@ async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
     return await run_session(options, resolved, invitation)
 
 
-async def run_session(options: ConnectOptions, config: SshConfig, invitation: Invitation) -> int:
+async def run_session(
+    options: ConnectOptions,
+    config: SshConfig,
+    invitation: Invitation,
+    jumphost: EtJumphost | None = None,
+) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
+
+    With a ``jumphost`` of ET's kind that expects us, connect to that.
 
     Raises:
       StepFailed: no session could be had; says which step failed and what to do.
@@ -83,14 +91,16 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
     keep_private()
     raise_limit()
     gc.freeze()  # what was imported stays: the collector need never look at it again
-    port = options.port or invitation.port or DEFAULT_PORT
+    host, port = config.hostname, options.port or invitation.port or DEFAULT_PORT
+    if jumphost is not None:
+        host, port = jumphost.host, jumphost.port
     with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
             passkey=invitation.passkey.encode(),
             host=options.host,
-            dial=lambda: dial(config.hostname, port, config.address_family),
+            dial=lambda: dial(host, port, config.address_family),
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
             exec=_exec(options, config, console),
@@ -100,12 +110,13 @@ async def run_session(options: ConnectOptions, config: SshConfig, invitation: In
             forwards=_forwards(options, config, console),
             exit_on_forward_failure=config.exit_on_forward_failure,
             gateway_ports=config.gateway_ports,
+            jumphost=jumphost,
         )
         client = Client(wish, console, _write_error)
         try:
             status = await _run_until_signal(client)
         except (CannotConnect, Refused) as error:
-            raise _explained(error, options, config, port) from error
+            raise _explained(error, host, port) from error
         except SessionLost as error:
             hint = "it was restarted, or the session was ended there"
             raise StepFailed("session", f"{options.host}: {error}", hint) from error
@@ -224,10 +235,8 @@ def _typed(options: ConnectOptions) -> bytes:
     return os.fsencode(options.command) + (b"\n" if options.stays else b"; exit\n")
 
 
-def _explained(
-    error: CannotConnect | Refused, options: ConnectOptions, config: SshConfig, port: int
-) -> StepFailed:
-    where = f"{config.hostname} port {port}"
+def _explained(error: CannotConnect | Refused, host: str, port: int) -> StepFailed:
+    where = f"{host} port {port}"
     if isinstance(error, CannotConnect):
         return StepFailed(
             "connect",

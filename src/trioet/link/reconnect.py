@@ -94,6 +94,9 @@ class Reconnector:
         """Attempts since the link was last attached."""
         self.denied_s = 0.0
         """Seconds that a server must deny the session for; DENIED_S if it says "over" first."""
+        self.unknown_s = 0.0
+        """Seconds from the beginning on in which to be unknown to the server means nothing: it has
+        not been told of us yet."""
         self.refused = 0
         """Connections given up because what came was not of our server."""
         self._link = link
@@ -260,7 +263,9 @@ class Reconnector:
         faith. Whatever opens under the key proves it wrong.
         """
         if not self._link.established:
-            raise refusal
+            if trio.current_time() - self._started >= self.unknown_s:
+                raise refusal
+            return
         self.reason = (
             "the server does not know the session"
             if refusal.status is ConnectStatus.INVALID_KEY

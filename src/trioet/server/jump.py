@@ -90,6 +90,8 @@ class Jump:
         self._asked = trio.Event()
         self._ended = trio.Event()
         self._error = ""
+        self._over = self._left = False
+        """The destination has said its last packet; the client has."""
 
     def __repr__(self) -> str:
         return f"<Jump {self._name} to {self._where}>"
@@ -121,6 +123,7 @@ class Jump:
             self._asked.set()
         elif packet.type == PacketType.SESSION_OVER:
             self._reconnector.denied_s = 0
+            self._left = True
 
     async def ready(self) -> None:
         if not self._ended.is_set():
@@ -140,9 +143,11 @@ class Jump:
         """Take the next packet from there."""
         if self._response is not None:
             self._sense.check(packet)
-            self._linked.send(packet.type, packet.payload)
+            if not self._over:  # else it is an answer to who has gone
+                self._linked.send(packet.type, packet.payload)
             if packet.type == PacketType.SESSION_OVER:
                 self._reconnector.denied_s = 0
+                self._over = True
             return
         if packet.type != PacketType.INITIAL_RESPONSE:
             raise PacketError(f"packet type {packet.type} before INITIAL_RESPONSE")
@@ -188,7 +193,7 @@ class Jump:
             # The end of the connection is what tells such a client, as with ET: it may have
             # sent counts, but will not hasten to send the last.
             link.peer_acknowledges = False
-        with trio.move_on_after(LAST_WORDS_DEADLINE_S):
+        with trio.move_on_after(0 if self._left else LAST_WORDS_DEADLINE_S):
             await link.wait_delivered()
 
     def farewell(self, reason: str) -> None:
