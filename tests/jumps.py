@@ -95,10 +95,11 @@ class Journey:
             "PATH": f"{self._put_ssh()}:/usr/bin:/bin",
             "ET_NO_TELEMETRY": "1",
         }
-        sshd.bin.joinpath("trioet").unlink()
-        self._put_terminals()
+        self.put_terminals()
 
-    def _put_terminals(self) -> None:
+    def put_terminals(self) -> None:
+        """Put nothing on the far PATH but their etterminals."""
+        self._sshd.bin.joinpath("trioet").unlink(missing_ok=True)
         self._sshd.put_program(
             "etterminal",
             'case " $* " in\n'

@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
-from trioet.bootstrap.credentials import Credentials, bootstrap_line
+from trioet.bootstrap.credentials import TRIOET_IS_HERE, Credentials, bootstrap_line
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.remote_command import jump_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.errors import PeerError
 
 ET_PORT: Final = 2022
-
-TERM_OF_NOBODY: Final = "xterm"
-"""No program runs on a jumphost; but a real etterminal aborts for a TERM with ``_``."""
 
 Visit = Callable[[SshTarget, str, bytes], Awaitable[Invitation]]
 """``run`` of trioet.bootstrap.openssh or asyncssh_bridge."""
@@ -65,7 +62,7 @@ async def expect_at_jumphost(
         kill_other_sessions=kill_other_sessions,
     )
     credentials = Credentials(session.client_id, session.passkey)
-    answer = await visit(target, command, bootstrap_line(credentials, TERM_OF_NOBODY))
+    answer = await visit(target, command, bootstrap_line(credentials, TRIOET_IS_HERE))
     if answer[:2] != session[:2]:
         raise PeerError(f"the jumphost {target.host} answered for another session")
     return EtJumphost(host, port or answer.port or ET_PORT, answer.version is not None)

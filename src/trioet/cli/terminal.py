@@ -15,6 +15,7 @@ import sys
 
 from trioet.bootstrap.credentials import (
     PLACEHOLDER,
+    TRIOET_IS_HERE,
     Credentials,
     new_real_credentials,
     parse_bootstrap_line,
@@ -46,6 +47,8 @@ class Options:
     jump = False
     dsthost = ""
     dstport = "2022"
+    for_et = False
+    """With ``jump``: a real `et` has asked."""
 
 
 def main(argv: list[str]) -> int:
@@ -59,6 +62,9 @@ def main(argv: list[str]) -> int:
     except TrioetError as error:
         answer = _refusal(error)
     invited = answer.startswith(INVITED)
+    if options.for_et and not invited:
+        _say_to_et(answer)
+        return 1
     if invited:
         answer = f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}\n".encode() + answer
     sys.stdout.buffer.write(answer)
@@ -109,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
 def _open_session(options: Options) -> tuple[Credentials, bytes]:
     """Return the session's credentials, and the keeper's answer."""
     asked, term = parse_bootstrap_line(_read_line())
+    options.for_et = options.jump and term != TRIOET_IS_HERE
     is_new = asked.client_id.startswith(PLACEHOLDER) and not options.jump
     credentials = new_real_credentials() if is_new else asked
     request = OpenRequest(
@@ -254,6 +261,15 @@ def _lingers() -> bool:
         and os.path.exists(os.path.join("/var/lib/systemd/linger", user))
         and os.path.exists(os.path.join(runtime, "bus"))
     )
+
+
+def _say_to_et(refusal: bytes) -> None:
+    """Say it where ssh brings it to the user. On stdout `et` would take it for an id and a key,
+    and crash, or hang with them; of nothing it says that the jumphost failed."""
+    import json
+
+    fields = json.loads(refusal.removeprefix(REFUSED))
+    print(f"trioet on the jumphost: {fields['what']}", file=sys.stderr)
 
 
 def _refusal(error: TrioetError) -> bytes:

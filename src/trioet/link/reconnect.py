@@ -49,6 +49,7 @@ FIRST_REFUSED_S: Final = 2.0
 """The same while nothing listens, or no way leads there: a router that restarts is away for a
 fraction of a second."""
 
+CONNECTING: Final = "connecting"
 NO_REPLY: Final = "no reply"
 
 RECHECKS: Final = 2
@@ -88,7 +89,7 @@ class Reconnector:
         *,
         jitter: random.Random | None = None,
     ) -> None:
-        self.reason = "connecting"
+        self.reason = CONNECTING
         """Why there is no line, in a few words for the user."""
         self.tries = 0
         """Attempts since the link was last attached."""

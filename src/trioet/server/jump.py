@@ -26,7 +26,7 @@ from trioet.bootstrap.credentials import Credentials
 from trioet.errors import LocalError, PacketError, SessionLost, SessionUsedUp
 from trioet.link.dial import dial
 from trioet.link.line import SocketLine
-from trioet.link.reconnect import DENIED_S, CannotConnect, Reconnector
+from trioet.link.reconnect import CONNECTING, DENIED_S, NO_REPLY, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.session.terminal import LAST_WORDS_DEADLINE_S, START_DEADLINE_S
 from trioet.wire.backed import ReplayBudget
@@ -232,7 +232,9 @@ class Jump:
         with trio.move_on_after(patience_s):
             await self._answered.wait()
             return
-        reason = self._reconnector.reason if not self.onward.attached else "no reply"
+        reason = self._reconnector.reason
+        if self.onward.attached or reason == CONNECTING:
+            reason = NO_REPLY
         self._end(f"the jumphost cannot reach {self._where} within {patience_s:g} s: {reason}")
 
     async def _watch(self) -> None:
