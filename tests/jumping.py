@@ -10,9 +10,11 @@ from functools import partial
 import trio
 
 from jumps import OURS, Host, Journey
+from ports import free_ports
 from ptys import Person, at_terminal
 from real_et import see_prompt
 from trioet.demo.cutter import Cutter
+from tunnelled import echo_server, echoes
 from waiting import until
 
 END = {OURS: b"[trioet: session ended]"}
@@ -85,6 +87,43 @@ async def loses_nothing_through_cuts(journey: Journey, cuts: int = 12) -> None:
             lines = shown.replace(b"\r", b"").split(b"\n")
             assert [int(line) for line in lines if line.isdigit()] == list(range(1, 20001))
             person.seen = b""
+
+
+async def keeps_what_is_typed_while_the_destination_is_away(journey: Journey) -> None:
+    async with through_cutters(journey) as (person, near, far):
+        await person.run(b"true")
+        for number, away in enumerate(([far], [near, far])):
+            for cutter in away:
+                cutter.refuse = True
+            _cut(away)
+            await person.type(b"echo back from %d''%d\n" % (number, number))
+            await until(partial(has_come_twice, far, far.attempts))
+            for cutter in away:
+                cutter.refuse = False
+            await person.until(b"back from %d%d\r\n" % (number, number))
+
+
+async def has_tunnels(journey: Journey) -> None:
+    """Both kinds, ET's way of asking; their applications are all on this machine."""
+    to_there, to_here = free_ports(2)
+    async with echo_server() as port:
+        wishes = ["-t", f"{to_there}:{port}", "-r", f"{to_here}:{port}"]
+        async with at_prompt(journey, *wishes) as person:
+            for tunnel in (to_there, to_here):
+                await echoes(tunnel)
+            assert await person.run(b"echo typed") == b"typed\r\n"
+
+
+async def ends_other_sessions(journey: Journey) -> None:
+    """``-x``: on both hosts, by ET's own means. What those would end here is not ours to end."""
+    killed = journey.fake_pkill()
+    async with at_prompt(journey, "-x") as person:
+        assert await person.run(b"echo fine") == b"fine\r\n"
+    assert len(killed.read_text().splitlines()) == 2
+
+
+def has_come_twice(cutter: Cutter, before: int) -> bool:
+    return cutter.attempts > before + 1
 
 
 def _cut(cutters: list[Cutter]) -> None:

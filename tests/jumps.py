@@ -39,12 +39,15 @@ class Host:
         self.directory = directory
         self.far: FarSide | None = None
         self.process: subprocess.Popen[bytes] | None = None
+        self.wait_registered = "true"
+        """A real jumphost tells its server of a session after it has answered: a real et that
+        comes sooner is denied, and hangs (specification 2.3, 7.1)."""
         if whose == OURS:
             self.far = FarSide(sshd, directory)
             self.port = self.far.start_router()
             code = "import sys; from trioet.cli.terminal import etterminal; sys.exit(etterminal())"
             env = f"TRIOET_RUNTIME_DIR={directory} PYTHONPATH={SOURCE}"
-            self.terminal = f"{env} exec {shlex.join([sys.executable, '-c', code])}"
+            self.terminal = f"{env} {shlex.join([sys.executable, '-c', code])}"
         else:
             self.port = free_ports(1)[0]
             self.terminal = self._start_etserver()
@@ -63,7 +66,9 @@ class Host:
             assert self.process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return f"exec {shlex.join([str(Path(ETSERVER).parent / 'etterminal'), *files])}"
+        log = f"{self.directory}/etjump-*.log"
+        self.wait_registered = f"until grep -qs 'good socket' {log}; do sleep 0.02; done"
+        return shlex.join([str(Path(ETSERVER).parent / "etterminal"), *files])
 
     def log(self) -> str:
         """What the keeper there has logged."""
@@ -103,7 +108,7 @@ class Journey:
         self._sshd.put_program(
             "etterminal",
             'case " $* " in\n'
-            f'*" --jump "*) {self.jumphost.terminal} "$@" ;;\n'
+            f'*" --jump "*) {self.jumphost.terminal} "$@"; {self.jumphost.wait_registered} ;;\n'
             f'*) {self.destination.terminal} "$@" ;;\n'
             "esac",
         )
@@ -140,6 +145,13 @@ class Journey:
         files = f"--logdir={self.directory}"
         jump = ["--jumphost", f"127.0.0.1:{self._sshd.port}", "--jport", str(jport)]
         return [ET, "--telemetry=false", files, *jump, *options, f"127.0.0.1:{dport}"]
+
+    def fake_pkill(self) -> Path:
+        """Put a pkill on the far PATH that only notes what it is to end: others may run there
+        what it would; return its notes."""
+        notes = self.directory / "killed"
+        self._sshd.put_program("pkill", f'echo "$@" >>{notes}')
+        return notes
 
     def end(self) -> None:
         """End all that was started."""

@@ -379,7 +379,7 @@ async def test_a_destination_that_says_nothing_is_told_in_time(
 ) -> None:
     """A real et aborts if its answer takes more than 3 s."""
     await traveller.jump(jumphost, destination.port)
-    said = f"the jumphost cannot reach 127.0.0.1 port {destination.port} within 0.3 s: no reply"
+    said = f"the jumphost cannot reach 127.0.0.1 port {destination.port}: no reply within 0.3 s"
     assert await traveller.response() == InitialResponse(said.encode())
     await jumphost.until_sessions(0)
 

@@ -234,8 +234,8 @@ class Jump:
             return
         reason = self._reconnector.reason
         if self.onward.attached or reason == CONNECTING:
-            reason = NO_REPLY
-        self._end(f"the jumphost cannot reach {self._where} within {patience_s:g} s: {reason}")
+            reason = f"{NO_REPLY} within {patience_s:g} s"
+        self._end(f"the jumphost cannot reach {self._where}: {reason}")
 
     async def _watch(self) -> None:
         """Notice a silent destination, by what it does not answer."""
