@@ -15,6 +15,7 @@ def take(data: bytes) -> None:
     request = parse_request(data)
     assert len(request.credentials.client_id) == 16
     assert request.ports is None or 0 < request.ports[0] <= request.ports[1] < 65536
+    assert request.destination is None or 0 < request.destination[1] < 65536
     again = parse_request(request.encode())
     assert again.encode() == request.encode()
 
@@ -27,6 +28,7 @@ TARGET = Target(
             CREDENTIALS, "x", {}, router_socket="/run/r", ports=(1, 65535), kill_others=True
         ).encode()
         + b"more=of a newer one\0",
+        OpenRequest(CREDENTIALS, "x", {}, destination=("far.example", 2022)).encode(),
         b"do=close\0",
     ],
 )

@@ -84,7 +84,7 @@ class Jump:
         self._link: ResumableLink | None = None
         self._payload: InitialPayload | None = None
         self._response: InitialResponse | None = None
-        self._sense = Sense(())
+        self._of_client = self._of_destination = Sense((), of_client=True)
         self._begun = trio.Event()
         self._answered = trio.Event()
         self._asked = trio.Event()
@@ -114,7 +114,7 @@ class Jump:
         if self._payload is None:
             self._begin(packet)
             return
-        self._sense.check(packet)
+        self._of_client.check(packet)
         if self._ended.is_set():
             return
         self.onward.send(packet.type, packet.payload)
@@ -133,7 +133,7 @@ class Jump:
         if packet.type != PacketType.INITIAL_PAYLOAD:
             raise PacketError(f"packet type {packet.type} before INITIAL_PAYLOAD")
         self._payload = decode_initial_payload(packet.payload)
-        self._sense = Sense(self._payload.features)
+        self._of_client = Sense(self._payload.features, of_client=True)
         self.onward.send(PacketType.INITIAL_PAYLOAD, beyond_jumphost(packet.payload))
         self._begun.set()
 
@@ -142,7 +142,7 @@ class Jump:
     def answer_arrived(self, packet: Packet) -> None:
         """Take the next packet from there."""
         if self._response is not None:
-            self._sense.check(packet)
+            self._of_destination.check(packet)
             if not self._over:  # else it is an answer to who has gone
                 self._linked.send(packet.type, packet.payload)
             if packet.type == PacketType.SESSION_OVER:
@@ -152,7 +152,8 @@ class Jump:
         if packet.type != PacketType.INITIAL_RESPONSE:
             raise PacketError(f"packet type {packet.type} before INITIAL_RESPONSE")
         self._response = decode_initial_response(packet.payload)
-        self._sense = Sense(self._response.accepted)
+        self._of_client = Sense(self._response.accepted, of_client=True)
+        self._of_destination = Sense(self._response.accepted, of_client=False)
         if self._agreed_over:
             self._reconnector.denied_s = DENIED_S
         self._linked.send(packet.type, packet.payload)

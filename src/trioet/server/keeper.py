@@ -291,9 +291,14 @@ class Keeper:
         self, link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
     ) -> None:
         async with trio.open_nursery() as nursery, arrivals:
-            async for sock, preface in arrivals:
-                line = SocketLine(sock)
-                nursery.start_soon(_guarded, self._serve_line, link, line, preface)
+            try:
+                async for sock, preface in arrivals:
+                    line = SocketLine(sock)
+                    nursery.start_soon(_guarded, self._serve_line, link, line, preface)
+            finally:
+                with suppress(trio.WouldBlock, trio.EndOfChannel):
+                    while True:
+                        arrivals.receive_nowait()[0].close()
 
     async def _serve_line(self, link: ResumableLink, line: SocketLine, preface: bytes) -> None:
         try:

@@ -19,6 +19,7 @@ from trioet.wire.forward_messages import (
 )
 from trioet.wire.messages import (
     END_OF_INPUT,
+    LEFT,
     decode_session_over,
     decode_stderr,
     decode_terminal_buffer,
@@ -39,22 +40,35 @@ def _stdin_eof(payload: bytes) -> None:
         raise MessageError("a STDIN_EOF that no client sends")
 
 
-ALWAYS: Final[Mapping[int, Check]] = {
+def _left(payload: bytes) -> None:
+    if decode_session_over(payload).reason != LEFT:
+        raise MessageError("a SESSION_OVER that no client sends")
+
+
+Checks = Mapping[int, Check]
+
+ALWAYS: Final[Checks] = {
     PacketType.KEEP_ALIVE: _keep_alive,
     PacketType.TERMINAL_BUFFER: decode_terminal_buffer,
-    PacketType.TERMINAL_INFO: decode_terminal_info,
 }
 
-ET_TUNNELS: Final[Mapping[int, Check]] = {
+ET_TUNNELS: Final[Checks] = {
     PacketType.PORT_FORWARD_DESTINATION_REQUEST: decode_forward_request,
     PacketType.PORT_FORWARD_DESTINATION_RESPONSE: decode_forward_response,
     PacketType.PORT_FORWARD_DATA: decode_forward_data,
 }
 
-OF_FEATURES: Final[Mapping[str, Mapping[int, Check]]] = {
+OF_CLIENTS: Final[Mapping[str, Checks]] = {
+    "acks": {},
+    "over": {PacketType.SESSION_OVER: _left},
+    "exec": {PacketType.STDIN_EOF: _stdin_eof},
+    "channels": {PacketType.CHANNEL: decode_channel},
+}
+
+OF_SERVERS: Final[Mapping[str, Checks]] = {
     "acks": {},
     "over": {PacketType.SESSION_OVER: decode_session_over},
-    "exec": {PacketType.STDERR: decode_stderr, PacketType.STDIN_EOF: _stdin_eof},
+    "exec": {PacketType.STDERR: decode_stderr},
     "channels": {PacketType.CHANNEL: decode_channel},
 }
 
@@ -64,16 +78,18 @@ LAST_UNKNOWN: Final = PacketType.INITIAL_RESPONSE - 1
 
 
 class Sense:
-    """What two ends say to each other, after the first packets, that agreed on ``features``."""
+    """What one end says to the other, after its first packet, if they agreed on ``features``."""
 
-    def __init__(self, features: Collection[str]) -> None:
+    def __init__(self, features: Collection[str], *, of_client: bool) -> None:
+        brought = OF_CLIENTS if of_client else OF_SERVERS
         self._checks = dict(ALWAYS)
+        if of_client:
+            self._checks[PacketType.TERMINAL_INFO] = decode_terminal_info
         if "channels" not in features:
             self._checks |= ET_TUNNELS
-        for name, checks in OF_FEATURES.items():
-            if name in features:
-                self._checks |= checks
-        self._newer = any(name not in OF_FEATURES for name in features)
+        for name in features:
+            self._checks |= brought.get(name, {})
+        self._newer = any(name not in brought for name in features)
 
     def check(self, packet: Packet) -> None:
         """Return if the packet is one that the ends may send.
