@@ -238,6 +238,11 @@ class Tap:
         task_status.started(listener.socket.getsockname()[1])
         await trio.serve_listeners(self._relay, [listener])
 
+    def hush(self) -> None:
+        """Carry nothing more on the connections that are there, and say nothing of it."""
+        for line in self._lines:
+            line.hushed = True
+
     def cut(self) -> None:
         self.cuts += 1
         for line in self._lines:
@@ -268,12 +273,15 @@ class Overheard:
     def __init__(self) -> None:
         self.up, self.down = bytearray(), bytearray()
         self.scope = trio.CancelScope()
+        self.hushed = False
 
     async def carry(
         self, source: trio.SocketStream, sink: trio.SocketStream, said: bytearray
     ) -> None:
         with suppress(trio.BrokenResourceError):
             async for data in source:
+                if self.hushed:
+                    continue
                 said += data
                 await sink.send_all(data)
         self.scope.cancel()
@@ -323,6 +331,48 @@ async def test_who_is_away_gets_all_of_it(
     for number in range(100):
         destination.print(b"%d;" % number)
     await traveller.until_shown(b"".join(b"%d;" % number for number in range(100)))
+
+
+async def test_a_destination_that_does_not_answer_is_tried_on_another_connection(
+    jumphost: Jumphost,
+    traveller: Traveller,
+    destination: Destination,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The jumphost asks nothing itself; but it sees what the client has asked."""
+    monkeypatch.setattr(jump_module, "SUSPICIOUS_S", 0.1)
+    tap = Tap(destination.port)
+    await traveller.jump(jumphost, await nursery.start(tap.serve))
+    destination.answer()
+    await traveller.response()
+    tap.hush()
+    traveller.type(b"into the void")
+    traveller.link.ping()
+    await destination.until_typed(b"into the void")
+    destination.print(b"back")
+    await traveller.until_shown(b"back")
+    assert tap.cuts == 0
+
+
+async def test_a_destination_that_stays_silent_costs_its_connection(
+    jumphost: Jumphost,
+    traveller: Traveller,
+    destination: Destination,
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jump_module, "SUSPICIOUS_S", 0.05)
+    monkeypatch.setattr(jump_module, "DEAD_S", 0.1)
+    tap = Tap(destination.port)
+    await traveller.jump(jumphost, await nursery.start(tap.serve))
+    destination.answer()
+    await traveller.response()
+    assert destination.link.attached
+    destination.forgotten = True  # nobody else is taken in
+    tap.hush()
+    traveller.link.ping()
+    await until(lambda: not destination.link.attached)
 
 
 # What it answers itself

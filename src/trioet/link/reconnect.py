@@ -264,9 +264,10 @@ class Reconnector:
         faith. Whatever opens under the key proves it wrong.
         """
         if not self._link.established:
-            if trio.current_time() - self._started >= self.unknown_s:
-                raise refusal
-            return
+            unknown = refusal.status is ConnectStatus.INVALID_KEY
+            if unknown and trio.current_time() - self._started < self.unknown_s:
+                return
+            raise refusal
         self.reason = (
             "the server does not know the session"
             if refusal.status is ConnectStatus.INVALID_KEY
