@@ -394,14 +394,13 @@ async def test_a_destination_where_nobody_listens_is_told(
     await jumphost.until_sessions(0)
 
 
+@pytest.mark.parametrize("name", ["nowhere.invalid", "a..b", "a" * 64, "-", "%", "[::1]"])
 async def test_a_destination_that_does_not_exist_is_told(
-    jumphost: Jumphost, traveller: Traveller
+    jumphost: Jumphost, traveller: Traveller, name: str
 ) -> None:
-    told = invitation(
-        await ask(jumphost.path, traveller.request_jump(jumphost, 2022, "nowhere.invalid"))
-    )
+    told = invitation(await ask(jumphost.path, traveller.request_jump(jumphost, 2022, name)))
     traveller.set_out(told["port"])
-    assert b"cannot reach nowhere.invalid port 2022: " in (await traveller.response()).error
+    assert f"cannot reach {name} port 2022: ".encode() in (await traveller.response()).error
     await jumphost.until_sessions(0)
 
 
