@@ -93,6 +93,7 @@ class Journey:
         self.client = client
         self.directory = directory
         self._sshd = sshd
+        self._filter = ""
         self.jumphost = Host(jumphost, sshd, directory / "j")
         self.destination = Host(destination, sshd, directory / "d")
         self.environment = {
@@ -104,11 +105,12 @@ class Journey:
 
     def put_terminals(self) -> None:
         """Put nothing on the far PATH but their etterminals."""
+        jump = f'{self.jumphost.terminal} "$@"{self._filter}; {self.jumphost.wait_registered}'
         self._sshd.bin.joinpath("trioet").unlink(missing_ok=True)
         self._sshd.put_program(
             "etterminal",
             'case " $* " in\n'
-            f'*" --jump "*) {self.jumphost.terminal} "$@"; {self.jumphost.wait_registered} ;;\n'
+            f'*" --jump "*) {jump} ;;\n'
             f'*) {self.destination.terminal} "$@" ;;\n'
             "esac",
         )
@@ -145,6 +147,11 @@ class Journey:
         files = f"--logdir={self.directory}"
         jump = ["--jumphost", f"127.0.0.1:{self._sshd.port}", "--jport", str(jport)]
         return [ET, "--telemetry=false", files, *jump, *options, f"127.0.0.1:{dport}"]
+
+    def hide_our_jumphost(self) -> None:
+        """Let it pass for a real one, with our client."""
+        self._filter = " | grep IDPASSKEY"
+        self.put_terminals()
 
     def fake_pkill(self) -> Path:
         """Put a pkill on the far PATH that only notes what it is to end: others may run there

@@ -51,3 +51,11 @@ async def test_what_cannot_be_reached_is_told(travel: Travel, free_port: int) ->
         said = f"the jumphost cannot reach 127.0.0.1 port {free_port}: connection refused"
         await person.until(said.encode())
         assert await person.end() == 255
+
+
+async def test_what_passes_for_a_real_jumphost_gets_no_offer(travel: Travel) -> None:
+    """Its answer would not reach us; so we do all as ET does it, though the ends could more."""
+    journey = travel(OURS, OURS, OURS)
+    journey.hide_our_jumphost()
+    await jumping.types_resizes_and_leaves(journey)
+    await jumping.has_tunnels(journey)

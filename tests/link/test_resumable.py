@@ -392,6 +392,7 @@ async def test_a_full_line_holds_bulk_back(pair: Pair) -> None:
 async def test_everything_is_delivered_when_the_peer_says_so(pair: Pair) -> None:
     pair.connect()
     pair.client.send_keepalive()
+    pair.server.agree_acks()
     await wait_all_tasks_blocked()
     send(pair.server, b"last words")
     async with trio.open_nursery() as nursery:

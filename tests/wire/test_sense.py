@@ -101,6 +101,11 @@ def test_a_packet_that_was_retyped_on_its_way_makes_none(
             assert not makes_sense(Packet(number, packet.payload), features, of_client)
 
 
+@pytest.mark.parametrize("size", [1, 7, 9])
+def test_a_sign_of_life_carries_a_count_or_nothing(size: int) -> None:
+    assert not makes_sense(Packet(PacketType.KEEP_ALIVE, bytes(size)), OURS, True)
+
+
 @pytest.mark.parametrize("of_client", [True, False])
 def test_what_a_feature_of_a_newer_trioet_brings_is_let_pass(of_client: bool) -> None:
     agreed = (*OURS, "telepathy")

@@ -142,7 +142,7 @@ class ResumableLink:
         self.role = role
         self.peer_acknowledges = False
         """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
-        self._flood_answers = False
+        self._agreed_acks = False
         self.established = False
         """True once a connection was answered with NEW_CLIENT: the next one resumes."""
         self.last_heard = -math.inf
@@ -231,7 +231,7 @@ class ResumableLink:
 
         The server then leaves a KEEP_ALIVE amid a flood to the flood to answer.
         """
-        self.peer_acknowledges = self._flood_answers = True
+        self.peer_acknowledges = self._agreed_acks = True
 
     def has_room(self) -> bool:
         """True when the next bulk packet would be sent soon, or may be kept."""
@@ -302,13 +302,14 @@ class ResumableLink:
     async def wait_delivered(self) -> None:
         """Wait until the peer has acknowledged everything sent so far.
 
-        For a peer that never acknowledges, until it closes a line on which everything
-        was sent; so call it last. Cancellation changes nothing.
+        For a peer with which no acks were agreed on, and which will not hasten to send any, also
+        until it closes a line on which everything was sent; so call it last. Cancellation
+        changes nothing.
         """
         last = self._writer.sent
         while self._writer.acknowledged < last:
             for attachment in self._attachments:
-                if not self.peer_acknowledges and attachment.proven and attachment.needs > last:
+                if not self._agreed_acks and attachment.proven and attachment.needs > last:
                     attachment.last_words = last
                     attachment.line.shutdown()
             await self._room.park()
@@ -591,7 +592,7 @@ class ResumableLink:
             self._acknowledged(count)
         if self._relays:
             return
-        if self.role is Role.SERVER and not (self._flood_answers and self.in_flight >= ACK_EVERY):
+        if self.role is Role.SERVER and not (self._agreed_acks and self.in_flight >= ACK_EVERY):
             self.send_keepalive()
 
     def _acknowledged(self, count: int) -> None:

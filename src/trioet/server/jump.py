@@ -190,10 +190,6 @@ class Jump:
         if self._response is None:
             response = InitialResponse(self._error.encode(errors="replace"))
             link.send(PacketType.INITIAL_RESPONSE, encode_initial_response(response))
-        if not self._agreed_over:
-            # The end of the connection is what tells such a client, as with ET: it may have
-            # sent counts, but will not hasten to send the last.
-            link.peer_acknowledges = False
         with trio.move_on_after(0 if self._left else LAST_WORDS_DEADLINE_S):
             await link.wait_delivered()
 
