@@ -3,13 +3,14 @@ ET's two-level jump. One sshd is the way to both hosts, which have their directo
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,14 @@ class Host:
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
+            self._end_terminals()
+
+    def _end_terminals(self) -> None:
+        """A real terminal that waits for its destination does not end with its server."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if f"--logdir={self.directory}\0".encode() in (place / "cmdline").read_bytes():
+                    os.kill(int(place.name), signal.SIGKILL)
 
 
 class Journey:
