@@ -18,6 +18,7 @@ def take(data: bytes) -> None:
         assert parse_relay_line(relay_line(request.host, request.port))[1] == request.port
     else:
         assert len(request.credentials.client_id) == 16
+        assert request.destination is None or 0 < request.destination[1] < 65536
     assert request.ports is None or 0 < request.ports[0] <= request.ports[1] < 65536
     again = parse_request(request.encode())
     assert again.encode() == request.encode()
@@ -32,6 +33,7 @@ TARGET = Target(
         ).encode()
         + b"more=of a newer one\0",
         RelayRequest("db1.internal", 2022, router_socket="/run/r", ports=(1, 2)).encode(),
+        OpenRequest(CREDENTIALS, "x", {}, destination=("far.example", 2022)).encode(),
         b"do=close\0",
     ],
 )

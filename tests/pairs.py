@@ -44,11 +44,17 @@ class Inbox:
 class Pair:
     """A client link and a server link, and the cables between them."""
 
-    def __init__(self, nursery: trio.Nursery, *, max_kept: int = 64 << 20) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, *, max_kept: int = 64 << 20, relays: bool = False
+    ) -> None:
         self.nursery = nursery
         self.at_client, self.at_server = Inbox(), Inbox()
-        self.client = ResumableLink(KEY, Role.CLIENT, self.at_client, max_kept=max_kept)
-        self.server = ResumableLink(KEY, Role.SERVER, self.at_server, max_kept=max_kept)
+        self.client = ResumableLink(
+            KEY, Role.CLIENT, self.at_client, max_kept=max_kept, relays=relays
+        )
+        self.server = ResumableLink(
+            KEY, Role.SERVER, self.at_server, max_kept=max_kept, relays=relays
+        )
         self.at_client.link, self.at_server.link = self.client, self.server
         self.ends: list[str] = []
 

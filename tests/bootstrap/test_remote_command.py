@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trioet.bootstrap.remote_command import remote_command
+from trioet.bootstrap.remote_command import jump_command, remote_command
 from trioet.errors import UsageError
 
 SHELLS = ["sh", "bash", "dash", "zsh", "fish", "tcsh", "csh"]
@@ -136,6 +136,40 @@ def test_a_path_that_some_shell_would_read_otherwise_is_refused(char: str) -> No
 def test_no_path_breaks_out_of_the_quotes(path: str) -> None:
     try:
         command = remote_command(terminal_path=path, server_fifo=path)
+    except UsageError:
+        return
+    assert command.count("'") == 2
+    assert not set(command) & set("\\!\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_jumphost_is_told_where_to_and_no_key(far_side: FarSide, shell: str) -> None:
+    far_side.put(far_side.bin / "etterminal")
+
+    command = jump_command("2001:db8::1", 2022, server_fifo="/run/a b")
+
+    assert far_side.run(command, shell) == (
+        0,
+        "etterminal --verbose=0 --jump --dsthost=2001:db8::1 --dstport=2022 "
+        "--serverfifo=/run/a b\n",
+    )
+
+
+def test_a_jumphost_s_terminal_may_be_trioet_s_by_name(far_side: FarSide) -> None:
+    program = far_side.bin / "trioet"
+    far_side.put(program)
+
+    command = jump_command("far", 2022, terminal_path=str(program), kill_other_sessions=True)
+
+    status, output = far_side.run(command)
+    assert status == 0
+    assert output.endswith("trioet terminal --verbose=0 --jump --dsthost=far --dstport=2022\n")
+
+
+@given(st.text())
+def test_no_host_breaks_out_of_the_quotes(host: str) -> None:
+    try:
+        command = jump_command(host, 2022)
     except UsageError:
         return
     assert command.count("'") == 2

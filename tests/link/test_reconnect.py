@@ -27,6 +27,7 @@ from trioet.link.reconnect import (
     Reconnector,
     explain,
 )
+from trioet.link.resumable import Refused
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import connect_response_frame, sequence_header_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
@@ -520,3 +521,30 @@ async def test_a_wake_that_finds_no_room_is_not_forgotten(
     assert len(connected.asked) == MAX_DIALLING
     await trio.sleep(1.1 * WAKE_PAUSE_S)
     assert connected.pair.client.attached
+
+
+async def test_to_be_unknown_at_first_may_mean_that_the_server_was_not_told_yet(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    network.reconnector.unknown_s = 2
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(1.5)
+    assert network.error is None
+    network.dial_now = network.reach
+    await trio.sleep(1)
+    assert network.pair.client.attached
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [(ConnectStatus.INVALID_KEY, 2), (ConnectStatus.MISMATCHED_PROTOCOL, 0)],
+)
+async def test_but_not_for_ever_and_no_other_refusal(
+    network: Network, status: ConnectStatus, seconds: float, autojump_clock: MockClock
+) -> None:
+    network.reconnector.unknown_s = 2
+    network.dial_now = network.answer(status)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(seconds + 1.5)
+    assert isinstance(network.error, Refused)

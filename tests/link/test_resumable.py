@@ -21,12 +21,13 @@ from trioet.link.resumable import (
 )
 from trioet.wire.framing import packet_frame
 from trioet.wire.handshake import (
+    catchup_entry,
     catchup_head,
     connect_request_frame,
     connect_response_frame,
     sequence_header_frame,
 )
-from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
+from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus, encode_count
 from trioet.wire.packet import PacketType, join_body
 from trioet.wire.sealing import Direction, SealedBox
 
@@ -414,6 +415,7 @@ async def test_a_full_line_holds_bulk_back(pair: Pair) -> None:
 async def test_everything_is_delivered_when_the_peer_says_so(pair: Pair) -> None:
     pair.connect()
     pair.client.send_keepalive()
+    pair.server.agree_acks()
     await wait_all_tasks_blocked()
     send(pair.server, b"last words")
     async with trio.open_nursery() as nursery:
@@ -484,3 +486,48 @@ def test_links_say_where_they_stand_and_not_their_key() -> None:
     link = ResumableLink(KEY, Role.CLIENT, Inbox())
     assert "sent=0" in repr(link)
     assert "12345678901234567890" not in repr(link)
+
+
+@pytest.fixture
+async def relays() -> AsyncIterator[Pair]:
+    """As a jumphost's two links would be, if they faced each other."""
+    async with trio.open_nursery() as nursery:
+        yield Pair(nursery, relays=True)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_link_that_relays_says_nothing_of_itself(relays: Pair) -> None:
+    send(relays.client, b"a")
+    cable = relays.connect()
+    send(relays.server, b"b")
+    await wait_all_tasks_blocked()
+    cable.cut()
+    send(relays.client, b"c")
+    relays.connect()
+    await wait_all_tasks_blocked()
+    relays.server.send(PacketType.KEEP_ALIVE, b"")
+    relays.client.send(PacketType.KEEP_ALIVE, encode_count(2))
+    await wait_all_tasks_blocked()
+
+    assert (relays.client.sent, relays.server.sent) == (3, 2)
+    assert relays.at_server.payloads == [b"a", b"c", encode_count(2)]
+    assert relays.at_client.payloads == [b"b", b""]
+    assert relays.server.in_flight == 0, "but it heeds what the other says"
+
+
+async def test_a_link_that_relays_keeps_one_packet_to_follow_a_catchup(relays: Pair) -> None:
+    """A real peer looks at a catch-up only when something more arrives."""
+    await relays.meet_and_part()
+    send(relays.server, b"one", b"two", b"three")
+    cable = Cable()
+    relays.nursery.start_soon(relays.run_server, cable.server)
+    cable.client.try_send(connect_request_frame(ConnectRequest(ID)) + sequence_header_frame(0))
+    await wait_all_tasks_blocked()
+
+    came = await cable.client.receive()
+    box = SealedBox(KEY, Direction.SERVER_TO_CLIENT)
+    bodies = [join_body(DATA, box.seal(n, text)) for n, text in enumerate((b"one", b"two"), 1)]
+    last = packet_frame(join_body(DATA, box.seal(3, b"three")))
+    assert came.endswith(
+        catchup_head([len(body) for body in bodies]) + b"".join(map(catchup_entry, bodies)) + last
+    )

@@ -15,6 +15,9 @@ ID = "abcdefghijklmnop"
 PASSKEY = "0123456789ABCDEF0123456789abcdef"
 GOOD = OpenRequest(Credentials(ID, PASSKEY), "xterm", {b"HOME": b"/root"}).encode()
 
+JUMP = OpenRequest(Credentials(ID, PASSKEY), "x", {}, destination=("far", 2022)).encode()
+
+hosts = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
 names = st.binary(min_size=1).filter(lambda name: b"\0" not in name and b"=" not in name)
 values = st.binary().filter(lambda value: b"\0" not in value)
 
@@ -23,9 +26,13 @@ values = st.binary().filter(lambda value: b"\0" not in value)
     st.dictionaries(names, values),
     st.none() | st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(sorted).map(tuple),
     st.booleans(),
+    st.none() | st.tuples(hosts, st.integers(1, 65535)),
 )
 def test_a_request_comes_out_as_it_went_in(
-    environment: dict[bytes, bytes], ports: tuple[int, int] | None, kill_others: bool
+    environment: dict[bytes, bytes],
+    ports: tuple[int, int] | None,
+    kill_others: bool,
+    destination: tuple[str, int] | None,
 ) -> None:
     request = OpenRequest(
         Credentials(ID, PASSKEY),
@@ -34,6 +41,7 @@ def test_a_request_comes_out_as_it_went_in(
         router_socket="/run/a b/\udcff",
         ports=ports,
         kill_others=kill_others,
+        destination=destination,
     )
     came = parse_request(request.encode())
     assert isinstance(came, OpenRequest)
@@ -41,6 +49,7 @@ def test_a_request_comes_out_as_it_went_in(
     assert (came.term, came.router_socket) == ("xterm", "/run/a b/\udcff")
     assert came.environment == environment
     assert (came.ports, came.kill_others) == (ports, kill_others)
+    assert came.destination == destination
 
 
 def test_what_a_newer_terminal_adds_is_passed_over() -> None:
@@ -122,6 +131,14 @@ def test_any_line_names_a_place_or_is_refused(line: bytes) -> None:
         GOOD.replace(b"ports=", b"ports=1-65536"),
         GOOD.replace(b"ports=", b"ports=" + b"9" * 5000 + b"-7"),
         GOOD + b"no equals sign\0",
+        JUMP.replace(b"host=far", b"host="),
+        JUMP.replace(b"host=far", b"host=f r"),
+        JUMP.replace(b"host=far", b"host=\xc3\xa4"),
+        JUMP.replace(b"host=far", b"host=" + 256 * b"f"),
+        JUMP.replace(b"port=2022", b"port="),
+        JUMP.replace(b"port=2022", b"port=0"),
+        JUMP.replace(b"port=2022", b"port=65536"),
+        JUMP.replace(b"port=2022", b"port=" + 5000 * b"9"),
     ],
 )
 def test_what_is_no_request_is_refused(data: bytes) -> None:
@@ -134,3 +151,8 @@ def test_what_is_no_request_is_refused(data: bytes) -> None:
 def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
     with pytest.raises(MessageError):
         parse_request(data)
+
+
+def test_an_older_keeper_takes_no_jump_for_a_session_of_its_own() -> None:
+    """It knows no other word than open."""
+    assert b"do=open" not in JUMP

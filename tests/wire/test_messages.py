@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
@@ -161,3 +162,21 @@ def test_a_size_without_rows_or_columns_is_none() -> None:
 @given(st.binary(max_size=50))
 def test_stderr_comes_back(data: bytes) -> None:
     assert m.decode_stderr(m.encode_stderr(data)) == data
+
+
+@given(
+    st.builds(
+        m.InitialPayload,
+        environment=st.dictionaries(st.binary(max_size=5), st.binary(max_size=5), max_size=3),
+        jumphost=st.just(True),
+        features=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    ),
+    st.binary(max_size=20),
+)
+def test_beyond_a_jumphost_all_is_as_it_was_but_that_it_is_for_one(
+    payload: m.InitialPayload, unknown: bytes
+) -> None:
+    said = m.encode_initial_payload(payload) + b"\xca\x3e" + bytes([len(unknown)]) + unknown
+    passed_on = m.beyond_jumphost(said)
+    assert passed_on == said + b"\x08\x00"
+    assert m.decode_initial_payload(passed_on) == replace(payload, jumphost=False)

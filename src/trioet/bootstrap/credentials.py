@@ -19,6 +19,10 @@ PLACEHOLDER = "XXX"
 """How an id begins that the far side is to replace by one of its own (2.3)."""
 
 DEFAULT_TERM = "xterm-256color"
+TRIOET_IS_HERE = "trioet"
+"""What a trioet says as its TERM at ET's jumphost, where no program wants it: who can read an
+error on stdout. A real `et` takes whatever is there for an id and a key."""
+
 MAX_TERM = 64
 IN_TERM = frozenset(ALPHABET + "._+-")
 

@@ -86,6 +86,10 @@ def parse_invitation(output: bytes, host: str = "the host") -> Invitation:
     return invitation
 
 
+class Missing(StepFailed):
+    """The far side has no program to answer us."""
+
+
 class AnswerReader(ABC, Generic[T]):
     """Find an answer in output that arrives in pieces, however they are cut."""
 
@@ -131,7 +135,7 @@ class AnswerReader(ABC, Generic[T]):
     def missing(self) -> StepFailed:
         """The error for a host that has no program to answer us."""
         what = f"neither trioet nor etterminal was found on {self._host}"
-        return StepFailed("terminal", what, INSTALL_HINT.format(host=self._host))
+        return Missing("terminal", what, INSTALL_HINT.format(host=self._host))
 
     def last_words(self) -> str:
         """The end of what was printed, fit to be shown, without what may be a passkey."""

@@ -15,6 +15,7 @@ from trioet.bootstrap.invitation import (
     MAX_LINE,
     MAX_NOISE,
     AnswerReader,
+    Missing,
     checked_port,
     json_object,
 )
@@ -66,7 +67,7 @@ class RelayReader(AnswerReader[RelayOffer]):
 
     def missing(self) -> StepFailed:
         what = f"trioet was not found on the jumphost {self._host}"
-        return StepFailed("terminal", what, MISSING_HINT.format(self._host))
+        return Missing("terminal", what, MISSING_HINT.format(self._host))
 
 
 def _offer(details: bytes) -> RelayOffer:

@@ -72,6 +72,31 @@ def relay_command(*, server_fifo: str | None = None, port: int | None = None) ->
     return _in_any_shell(_attempt("trioet", "", f" terminal --relay{own_port}{fifo}"))
 
 
+def jump_command(
+    host: str,
+    port: int,
+    *,
+    terminal_path: str | None = None,
+    server_fifo: str | None = None,
+    kill_other_sessions: bool = False,
+) -> str:
+    """The command that makes a host ET's jumphost to a server (Eternal Terminal specification
+    6.1), or prints ``TRIOET-MISSING``. The session's id and key go to its stdin.
+
+    Raises:
+      UsageError: the host or a path holds a character that cannot be passed safely.
+    """
+    fifo = f" --serverfifo={quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
+    where = f" --jump --dsthost={quoted(host, 'the host')} --dstport={port}"
+    kill = KILL_ETTERMINAL if kill_other_sessions else ""
+    program = quoted(terminal_path, "--terminal-path") if terminal_path else "etterminal"
+    is_trioet = terminal_path is not None and terminal_path.rpartition("/")[2] == "trioet"
+    attempt = _attempt(
+        program, kill, f"{' terminal' if is_trioet else ''} --verbose=0{where}{fifo}"
+    )
+    return _in_any_shell(attempt)
+
+
 def stdio_command(port: int, *, terminal_path: str | None = None) -> str:
     """The command that copies between its streams and a port there, after ``STDIO_READY``.
 

@@ -17,11 +17,11 @@ from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
-from trioet.cli.chained import ChainedWay, cannot_relay, find_chain
+from trioet.cli.chained import cannot_relay
 from trioet.cli.connect_options import ConnectOptions, parse_escape
+from trioet.cli.passage import Passage, find_passage
 from trioet.cli.private import keep_private
 from trioet.cli.session_ways import SessionWays
-from trioet.cli.way_options import Via
 from trioet.client.app import Client, Wish
 from trioet.client.console import Console, open_console
 from trioet.errors import SessionLost, StepFailed, TrioetError
@@ -55,7 +55,8 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
-            status = await _run_through_jumphosts(options, resolved, invitation)
+            passage = await find_passage(options, resolved, invitation)
+            status = await run_session(options, resolved, invitation, passage)
         except TrioetError as error:
             failure: TrioetError | None = error
         else:
@@ -64,25 +65,6 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
     if failure is not None:
         raise failure
     return status
-
-
-async def _run_through_jumphosts(
-    options: ConnectOptions, config: SshConfig, invitation: Invitation
-) -> int:
-    """Run the session, through jumphosts if the user named any.
-
-    What those do not relay, ssh carries: it goes through them in any case.
-    """
-    if not options.jumps or options.via is Via.SSH:
-        return await run_session(options, config, invitation)
-    try:
-        chain = await find_chain(options, options.jumps, config, invitation)
-    except StepFailed as error:
-        if options.via is Via.DIRECT:
-            raise
-        detour = f"{error.what}: the session goes through ssh"
-        return await run_session(options._replace(via=Via.SSH), config, invitation, detour=detour)
-    return await run_session(options, config, invitation, chain)
 
 
 async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
@@ -101,13 +83,11 @@ async def run_session(
     options: ConnectOptions,
     config: SshConfig,
     invitation: Invitation,
-    chain: ChainedWay | None = None,
-    *,
-    detour: str = "",
+    passage: Passage | None = None,
 ) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
-    ``detour`` is what the user is to know of the way.
+    ``passage`` is what jumphosts are ready for.
 
     Raises:
       StepFailed: no session could be had; says which step failed and what to do.
@@ -116,7 +96,8 @@ async def run_session(
     keep_private()
     raise_limit()
     gc.freeze()  # what was imported stays: the collector need never look at it again
-    ways = SessionWays(options, config, invitation, chain)
+    passage = passage or Passage()
+    ways = SessionWays(options, config, invitation, passage)
     with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
@@ -135,10 +116,11 @@ async def run_session(
             forwards=_forwards(options, config, console),
             exit_on_forward_failure=config.exit_on_forward_failure,
             gateway_ports=config.gateway_ports,
+            jumphost=passage.et_jumphost,
         )
         client = Client(wish, console, _write_error)
-        if detour:
-            console.notice(f"trioet: {detour}")
+        if passage.notice:
+            console.notice(f"trioet: {passage.notice}")
         try:
             status = await _run_until_signal(client, ways, console)
         except (CannotConnect, Refused) as error:

@@ -13,8 +13,8 @@ from trioet.bootstrap.ssh_channel import OpenChannel
 from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.bootstrap.ssh_way import SshWay
-from trioet.cli.chained import ChainedWay
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
+from trioet.cli.passage import Passage
 from trioet.cli.way_options import Via
 from trioet.link.dial import dial
 from trioet.link.line import Line
@@ -34,9 +34,9 @@ class SessionWays:
         options: ConnectOptions,
         config: SshConfig,
         invitation: Invitation,
-        chain: ChainedWay | None = None,
+        passage: Passage,
     ) -> None:
-        """``chain`` leads through jumphosts, and is then the direct way."""
+        """What ``passage`` has is the direct way, instead of the ports."""
         asked = () if options.port is None else (options.port, *options.more_ports)
         told = () if invitation.port is None else (invitation.port, *invitation.more_ports)
         # Seen from the server's own machine, its ports are those that it tells.
@@ -45,16 +45,21 @@ class SessionWays:
         self.host = options.host
         self.where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
         """Where the session goes, for messages."""
-        self.chain = chain
+        self.chain = chain = passage.chain
+        jumphost = passage.et_jumphost
         self._ssh: SshWay | None = None
         ways: list[Way] = []
         if chain is not None:
             ways.append(Way(chain.name, chain.dial))
-        elif options.via is not Via.SSH:
+        elif jumphost is not None:
+            dial_jumphost = partial(dial, jumphost.host, jumphost.port, config.address_family)
+            ways.append(Way(f"through {jumphost.host}", dial_jumphost))
+        elif options.via is not Via.SSH and not passage.only_ssh:
             for port in ports:
                 dial_port = partial(dial, config.hostname, port, config.address_family)
                 ways.append(Way(f"port {port}", dial_port))
-        if options.via is not Via.DIRECT:
+        # Behind ET's jumphost the server talks to that, and nobody else.
+        if options.via is not Via.DIRECT and jumphost is None:
             greeting = connect_request_frame(ConnectRequest(invitation.client_id.encode()))
             open_channel = _speaks_ssh(options, config)
             ssh = SshWay(options.host, open_channel, theirs, greeting, options.terminal_path)

@@ -16,6 +16,7 @@ import sys
 
 from trioet.bootstrap.credentials import (
     PLACEHOLDER,
+    TRIOET_IS_HERE,
     Credentials,
     new_real_credentials,
     parse_bootstrap_line,
@@ -46,6 +47,11 @@ class Options:
     port: str | None = None
     kill_other_sessions = False
     relay = False
+    jump = False
+    dsthost = ""
+    dstport = "2022"
+    for_et = False
+    """With ``jump``: a real `et` has asked."""
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +67,11 @@ def main(argv: list[str]) -> int:
             credentials, answer = _open_session(options)
     except TrioetError as error:
         answer = _refusal(error)
-    if answer.startswith(INVITED):
+    invited = answer.startswith(INVITED)
+    if options.for_et and not invited:
+        _say_to_et(answer)
+        return 1
+    if invited:
         answer = f"IDPASSKEY:{credentials.client_id}/{credentials.passkey}\n".encode() + answer
     sys.stdout.buffer.write(answer)
     sys.stdout.flush()
@@ -101,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="open no session, but pass connections on to the `host port` that stdin names",
     )
+    parser.add_argument(
+        "--jump",
+        action="store_true",
+        help="be Eternal Terminal's jumphost: the session with this id is at --dsthost",
+    )
+    parser.add_argument("--dsthost", metavar="HOST", default="", help="with --jump: where it is")
+    parser.add_argument("--dstport", metavar="N", default="2022", help="with --jump: its port")
     parser.add_argument("--verbose", "-v", help=argparse.SUPPRESS)
     parser.add_argument("--logdir", "-l", help=argparse.SUPPRESS)
     return parser
@@ -109,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
 def _open_session(options: Options) -> tuple[Credentials, bytes]:
     """Return the session's credentials, and the keeper's answer."""
     asked, term = parse_bootstrap_line(_read_line())
-    credentials = new_real_credentials() if asked.client_id.startswith(PLACEHOLDER) else asked
+    options.for_et = options.jump and term != TRIOET_IS_HERE
+    is_new = asked.client_id.startswith(PLACEHOLDER) and not options.jump
+    credentials = new_real_credentials() if is_new else asked
     request = OpenRequest(
         credentials,
         term,
@@ -117,6 +136,7 @@ def _open_session(options: Options) -> tuple[Credentials, bytes]:
         router_socket=options.serverfifo,
         ports=_port_range(options.port),
         kill_others=options.kill_other_sessions,
+        destination=_destination(options),
     )
     return credentials, ask_keeper(request.encode())
 
@@ -148,6 +168,16 @@ def _read_line() -> bytes:
             break
         line += data
     return line
+
+
+def _destination(options: Options) -> tuple[str, int] | None:
+    if not options.jump:
+        return None
+    if not options.dsthost:
+        raise StepFailed("terminal", "--jump: where to? --dsthost is missing")
+    if not (options.dstport.isascii() and options.dstport.isdigit()):
+        raise StepFailed("terminal", f"--dstport {options.dstport}: not a port")
+    return options.dsthost, int(options.dstport)
 
 
 def _port_range(text: str | None) -> tuple[int, int] | None:
@@ -258,6 +288,15 @@ def _lingers() -> bool:
         and os.path.exists(os.path.join("/var/lib/systemd/linger", user))
         and os.path.exists(os.path.join(runtime, "bus"))
     )
+
+
+def _say_to_et(refusal: bytes) -> None:
+    """Say it where ssh brings it to the user. On stdout `et` would take it for an id and a key,
+    and crash, or hang with them; of nothing it says that the jumphost failed."""
+    import json
+
+    fields = json.loads(refusal.removeprefix(REFUSED))
+    print(f"trioet on the jumphost: {fields['what']}", file=sys.stderr)
 
 
 def _refusal(error: TrioetError) -> bytes:

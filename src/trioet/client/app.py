@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
 
+from trioet.bootstrap.et_jump import EtJumphost
 from trioet.bootstrap.plain import plain
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
@@ -75,6 +76,9 @@ INPUT_CHUNK: Final = 16 * 1024
 RESPONSE_DEADLINE_S: Final = 15.0
 """From the first connection to the server's INITIAL_RESPONSE."""
 
+LATE_S: Final = 2.0
+"""A real jumphost is told of a session only after ssh has ended (specification 2.3)."""
+
 STATUS_AFTER_S: Final = 1.0
 """Without an answer for this long, the user is told."""
 
@@ -115,6 +119,8 @@ class Wish:
     """Connects, and may ask the user."""
     login_needed: Callable[[], bool] = lambda: False
     """Whether that would help now: what asks nothing got no answer for want of one."""
+    jumphost: EtJumphost | None = None
+    """ET's, to which ``dial`` leads; ``host`` is behind it."""
 
 
 class Client:
@@ -126,6 +132,8 @@ class Client:
         self._write_error = errors
         self.link = ResumableLink(wish.passkey, Role.CLIENT, self)
         self.reconnector = Reconnector(self.link, wish.client_id, wish.dial)
+        if wish.jumphost is not None:
+            self.reconnector.unknown_s = LATE_S
         self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
         self._routes = Routes()
         self.link.on_change = self._line_changed
@@ -224,6 +232,12 @@ class Client:
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
         self._welcomed.set()
 
+    @property
+    def _unanswered(self) -> bool:
+        """True if what the destination takes of an offer would not reach us: a real jumphost
+        answers itself (specification 6.1). Then we do as ET does."""
+        return self._wish.jumphost is not None and not self._wish.jumphost.is_trioet
+
     # The session's life
 
     async def run(self) -> int:
@@ -237,11 +251,13 @@ class Client:
         """
         payload = InitialPayload(
             environment=self._wish.environment,
+            jumphost=self._wish.jumphost is not None,
             reverse_tunnels=self.tunnels.reverse_tunnels,
-            features=FEATURES,
-            exec=self._wish.exec,
-            listens=self.tunnels.listens,
         )
+        if not self._unanswered:
+            payload = replace(
+                payload, features=FEATURES, exec=self._wish.exec, listens=self.tunnels.listens
+            )
         self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
         if self._wish.exec.pty:
             self._send_size()
@@ -273,6 +289,8 @@ class Client:
         assert self._accepted is not None
         if self._wish.typed and not self._runs_command():
             self._type(self._wish.typed)
+        if self._unanswered:
+            nursery.start_soon(self._expect_more)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._resumed)
         if not self._wish.has_terminal:
@@ -286,6 +304,24 @@ class Client:
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
             nursery.start_soon(self._watch_silence)
+
+    async def _expect_more(self) -> None:
+        """A real jumphost does not say that it cannot reach the destination."""
+        await trio.sleep(RESPONSE_DEADLINE_S)
+        if self._only_jumphost_heard():
+            self.fail(self._nothing_beyond())
+
+    def _only_jumphost_heard(self) -> bool:
+        return self._unanswered and self.link.received <= 1
+
+    def _nothing_beyond(self) -> StepFailed:
+        assert self._wish.jumphost is not None, "it was asked about"
+        return StepFailed(
+            "jump",
+            f"the jumphost {self._wish.jumphost.host} answers, and nothing comes from "
+            f"{self._wish.host} behind it",
+            "can it reach the server there? A real Eternal Terminal jumphost does not tell",
+        )
 
     def _runs_command(self) -> bool:
         """True when the server runs our command itself, and tells its exit status."""
@@ -313,6 +349,9 @@ class Client:
 
     def _connection_failed(self, error: TrioetError) -> None:
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
+            if self._only_jumphost_heard():
+                self.fail(self._nothing_beyond())
+                return
             # An ET server has no other way to say that the shell has ended (1.12).
             self._over = SessionOver(status=0)
             self._finished.set()

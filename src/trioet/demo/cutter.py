@@ -17,6 +17,8 @@ class Cutter:
         self.cuts = 0
         self.refuse = False
         """True: new connections are reset, too."""
+        self.attempts = 0
+        """Connections, those that were refused among them."""
         self.bytes_relayed = 0
         self._port = port
         self._open: set[trio.SocketStream] = set()
@@ -45,6 +47,7 @@ class Cutter:
         self._open.clear()
 
     async def _relay(self, near: trio.SocketStream) -> None:
+        self.attempts += 1
         if self.refuse:
             return
         try:

@@ -31,7 +31,14 @@ A real `et` says something in 6 s, once it has all of that."""
 class Attachment:
     """A line, and how far it has come."""
 
-    def __init__(self, line: Line, writer: BackedWriter, on_writable: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        writer: BackedWriter,
+        on_writable: Callable[[], None],
+        *,
+        held_back: int = 0,
+    ) -> None:
         self.line = line
         self.proven = False
         """A packet on this line has opened: the peer is at the other end."""
@@ -47,6 +54,8 @@ class Attachment:
         self._tail: bytes | memoryview = b""
         self._cursor: int | None = None
         self._catchup_end = 0
+        self._held_back = held_back
+        """Packets of a catch-up, its last, that go as ordinary ones after it."""
         self._turn: Callable[[], Awaitable[None]] | None = None
         self._on_writable = on_writable
         self.blocked = False
@@ -107,7 +116,7 @@ class Attachment:
 
     def _promise_catch_up(self) -> None:
         assert self._cursor is not None, "catch_up() comes first"
-        self._catchup_end = self._writer.sent
+        self._catchup_end = max(self._writer.sent - self._held_back, self._cursor - 1)
         sizes = [len(body) for body in self._writer.bodies(self._cursor, self._catchup_end)]
         self._tail = bytes(self._tail) + catchup_head(sizes)
 

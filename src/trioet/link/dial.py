@@ -24,7 +24,11 @@ async def dial(host: str, port: int, address_family: str = "any") -> SocketLine:
       OSError: the name does not resolve, or no address answers; the causes are in
           ``__cause__``.
     """
-    stream = await trio.open_tcp_stream(host, port, local_address=ANY_LOCAL.get(address_family))
+    local = ANY_LOCAL.get(address_family)
+    try:
+        stream = await trio.open_tcp_stream(host, port, local_address=local)
+    except UnicodeError as error:  # of a label that no name has, empty or too long
+        raise socket.gaierror(socket.EAI_NONAME, "no host can have this name") from error
     # Trio offers no way to its socket's inside, and a line wants one that sends without
     # a checkpoint: so a second descriptor for the same connection.
     sock = socket.socket(fileno=os.dup(stream.socket.fileno()))

@@ -52,6 +52,7 @@ FIRST_REFUSED_S: Final = 2.0
 """The same while nothing listens, or no way leads there: a router that restarts is away for a
 fraction of a second."""
 
+CONNECTING: Final = "connecting"
 NO_REPLY: Final = "no reply"
 
 RECHECKS: Final = 2
@@ -93,12 +94,15 @@ class Reconnector:
         *,
         jitter: random.Random | None = None,
     ) -> None:
-        self.reason = "connecting"
+        self.reason = CONNECTING
         """Why there is no line, in a few words for the user."""
         self.tries = 0
         """Attempts since the link was last attached."""
         self.denied_s = 0.0
         """Seconds that a server must deny the session for; DENIED_S if it says "over" first."""
+        self.unknown_s = 0.0
+        """Seconds from the beginning on in which to be unknown to the server means nothing: it has
+        not been told of us yet."""
         self.refused = 0
         """Connections given up because what came was not of our server."""
         self.on_lines: Callable[[], None] = lambda: None
@@ -310,6 +314,9 @@ class Reconnector:
         faith. Whatever opens under the key proves it wrong.
         """
         if not self._link.established:
+            unknown = refusal.status is ConnectStatus.INVALID_KEY
+            if unknown and trio.current_time() - self._started < self.unknown_s:
+                return
             raise refusal
         self.reason = (
             "the server does not know the session"

@@ -122,7 +122,11 @@ class ResumableLink:
     """Send and receive packets across the loss of any number of lines.
 
     Owns no task: whoever has a line runs :meth:`run_line` for it in a nursery of their
-    own. ``heard`` is called for every batch of bytes from a line that has proven itself.
+    own.
+
+    One that ``relays`` says nothing of itself, and hands every KEEP_ALIVE to its receiver: its
+    packets have the ordinals that they have at the other end of what it is part of, where the
+    same key seals them.
     """
 
     def __init__(
@@ -133,12 +137,13 @@ class ResumableLink:
         *,
         budget: ReplayBudget | None = None,
         max_kept: int = MAX_KEPT,
+        relays: bool = False,
     ) -> None:
         outward = Direction.CLIENT_TO_SERVER if role is Role.CLIENT else Direction.SERVER_TO_CLIENT
         self.role = role
         self.peer_acknowledges = False
         """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
-        self._flood_answers = False
+        self._agreed_acks = False
         self.established = False
         """True once a connection was answered with NEW_CLIENT: the next one resumes."""
         self.last_heard = -math.inf
@@ -155,6 +160,7 @@ class ResumableLink:
         self._writer = BackedWriter(SealedBox(passkey, outward), self._budget)
         self._reader = BackedReader(SealedBox(passkey, outward.opposite))
         self._max_kept = max_kept
+        self._relays = relays
         self._attachments: list[Attachment] = []
         self._trial = Trial()
         self._dealt_with = 0
@@ -243,7 +249,7 @@ class ResumableLink:
 
         The server then leaves a KEEP_ALIVE amid a flood to the flood to answer.
         """
-        self.peer_acknowledges = self._flood_answers = True
+        self.peer_acknowledges = self._agreed_acks = True
 
     def has_room(self) -> bool:
         """True when the next bulk packet would be sent soon, or may be kept."""
@@ -314,13 +320,14 @@ class ResumableLink:
     async def wait_delivered(self) -> None:
         """Wait until the peer has acknowledged everything sent so far.
 
-        For a peer that never acknowledges, until it closes a line on which everything
-        was sent; so call it last. Cancellation changes nothing.
+        For a peer with which no acks were agreed on, and which will not hasten to send any, also
+        until it closes a line on which everything was sent; so call it last. Cancellation
+        changes nothing.
         """
         last = self._writer.sent
         while self._writer.acknowledged < last:
             for attachment in self._attachments:
-                if not self.peer_acknowledges and attachment.proven and attachment.needs > last:
+                if not self._agreed_acks and attachment.proven and attachment.needs > last:
                     attachment.last_words = last
                     attachment.line.shutdown()
             await self._room.park()
@@ -409,7 +416,7 @@ class ResumableLink:
           PeerError: whoever is there does not speak the protocol, or lacks the key.
         """
         handshake = Handshake.client()
-        attachment = Attachment(line, self._writer, self.look_for_room)
+        attachment = self._new_attachment(line)
         attachment.greet(connect_request_frame(ConnectRequest(client_id)))
         await self._run(attachment, handshake, b"")
 
@@ -422,9 +429,13 @@ class ResumableLink:
           LineBroken, PeerError: as for :meth:`run_client_line`.
           Unproven: the connection is gone, and nothing on it had opened.
         """
-        await self._run(
-            Attachment(line, self._writer, self.look_for_room), Handshake.server(), preface
-        )
+        await self._run(self._new_attachment(line), Handshake.server(), preface)
+
+    def _new_attachment(self, line: Line) -> Attachment:
+        # A C++ peer looks at what it caught up only when something more arrives (specification
+        # 1.8): who may not say something of itself keeps the last packet for that.
+        held_back = 1 if self._relays else 0
+        return Attachment(line, self._writer, self.look_for_room, held_back=held_back)
 
     async def _run(self, attachment: Attachment, handshake: Handshake, preface: bytes) -> None:
         failure: TrioetError | LineBroken = Unproven("the peer did not prove itself in time")
@@ -511,10 +522,11 @@ class ResumableLink:
                     self.bytes_replayed += len(body)
                     self._arrived(attachment, body)
                 case CaughtUp.CAUGHT_UP:
-                    # Proves us to the peer at once; and a C++ peer looks at what it
-                    # caught up only when something more arrives (specification 1.8).
-                    self.ping()
-                    self._caught_up = True
+                    if not self._relays:
+                        # Proves us to the peer at once; and a C++ peer looks at what it
+                        # caught up only when something more arrives (specification 1.8).
+                        self.ping()
+                        self._caught_up = True
         if attachment not in self._attachments and handshake.state is State.PACKETS:
             attachment.start()
             self._attach(attachment)
@@ -551,8 +563,9 @@ class ResumableLink:
         size = self._writer.size_after(after, LARGE)
         if self.role is Role.CLIENT:
             attachment.catch_up(after)
-            # It proves us to the server, which need not have served us its own catch-up first.
-            self.send_keepalive()
+            if not self._relays:
+                # It proves us to the server, which need not have served us its own first.
+                self.send_keepalive()
         elif self._trial.may_have(size):
             attachment.catch_up(after)
         else:
@@ -570,7 +583,7 @@ class ResumableLink:
         if packet is not None:
             if packet.type == PacketType.KEEP_ALIVE:
                 self._keepalive(packet.payload)
-            else:
+            if self._relays or packet.type != PacketType.KEEP_ALIVE:
                 self._receiver.packet_arrived(packet)
             self._reader.count()
             self._bytes_in += len(body)
@@ -604,7 +617,9 @@ class ResumableLink:
         if count is not None:
             self.peer_acknowledges = True
             self._acknowledged(count)
-        if self.role is Role.SERVER and not (self._flood_answers and self.in_flight >= ACK_EVERY):
+        if self._relays:
+            return
+        if self.role is Role.SERVER and not (self._agreed_acks and self.in_flight >= ACK_EVERY):
             self.send_keepalive()
 
     def _acknowledged(self, count: int) -> None:

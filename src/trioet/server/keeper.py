@@ -25,6 +25,7 @@ from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
 from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.door import Arrival, Door
+from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.refusals import Refusals
@@ -66,6 +67,9 @@ FURTHER_ROUTERS_S: Final = 1.0
 MAX_SESSIONS: Final = 1000
 """Sessions of one keeper."""
 
+MAX_JUMPS: Final = 250
+"""Sessions of one keeper that are on other hosts: each has two replay buffers."""
+
 OWN_PORTS: Final = (60022, 60121)
 """Where a keeper listens by itself, if nothing else was asked for."""
 
@@ -84,8 +88,10 @@ class Keeper:
         self._door = Door(self._roster.deliver, self._refusals)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
-        self._sessions: dict[bytes, tuple[TerminalSession, trio.CancelScope]] = {}
+        self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
         self._links: set[ResumableLink] = set()
+        self._jumps: set[bytes] = set()
+        """Which of the sessions are on other hosts."""
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
         self._reading: deque[trio.CancelScope] = deque()
@@ -194,13 +200,19 @@ class Keeper:
             )
         if client_id in self._roster:
             raise StepFailed("keeper", "a session with this id exists already")
+        if request.destination is not None and len(self._jumps) >= MAX_JUMPS:
+            what = f"{MAX_JUMPS} sessions go through this host already, which is the limit"
+            raise StepFailed("keeper", what, "end some of them")
         ports = [self._port(next(iter(registrations), None), request.ports, nursery)]
         self._opened += 1
         name = f"{os.getpid()}.{self._opened}"
         arrivals = self._roster.add(client_id)
+        if request.destination is not None:
+            self._jumps.add(client_id)
         nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registrations)
         if registrations:
-            ports = await self._register(client_id, registrations)
+            leads_to = Address(*request.destination) if request.destination else None
+            ports = await self._register(client_id, registrations, leads_to)
         details = {"version": __version__, "port": ports[0], "router": bool(registrations)}
         if len(ports) > 1:
             details["ports"] = ports
@@ -219,21 +231,29 @@ class Keeper:
         return INVITED + _json_line(fields)
 
     async def _register(
-        self, client_id: bytes, registrations: Sequence[RouterRegistration]
+        self,
+        client_id: bytes,
+        registrations: Sequence[RouterRegistration],
+        leads_to: Address | None,
     ) -> list[int]:
         """Register a session; return the ports where its client may come.
+
+        ``leads_to`` is where, if it only goes through here: an administrator may forbid that.
 
         Raises:
           StepFailed: the first router refuses it. What others say is no reason to.
         """
         first, *further = registrations
-        if not await first.register(client_id):
+        if not await first.register(client_id, leads_to):
             self._sessions[client_id][1].cancel()
+            if leads_to is not None:
+                raise _no_relay(leads_to, first)
             raise StepFailed("router", f"the router at {first.path} refused the session")
         ports = [first.port]
         with trio.move_on_after(FURTHER_ROUTERS_S):
             for registration in further:
-                if await registration.register(client_id) and registration.port not in ports:
+                taken = await registration.register(client_id, leads_to)
+                if taken and registration.port not in ports:
                     ports.append(registration.port)
         return ports
 
@@ -253,7 +273,7 @@ class Keeper:
             registration = self._registrations.get(candidate)
             if registration is None:
                 registration = RouterRegistration(
-                    candidate, self._from_router, self._set_share, self._relays.end
+                    candidate, self._from_router, self._set_share, self._end_relay
                 )
                 if not await registration.connect():
                     continue
@@ -329,6 +349,12 @@ class Keeper:
         }
         return RELAYING + _json_line(details)
 
+    def _end_relay(self, client_id: bytes) -> None:
+        """What leads on with this id is forbidden from now on."""
+        self._relays.end(client_id)
+        if client_id in self._jumps:
+            self._sessions[client_id][1].cancel()
+
     async def _new_relay(
         self, where: Address, registration: RouterRegistration | None, nursery: trio.Nursery
     ) -> Relay:
@@ -375,12 +401,13 @@ class Keeper:
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registrations: Sequence[RouterRegistration],
     ) -> None:
-        origin = Origin(request.term, request.environment, name, runtime_dir())
-        session = TerminalSession(origin)
+        session = self._new_session(name, request)
         client_id = request.credentials.client_id.encode()
         passkey = request.credentials.passkey.encode()
-        link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget)
-        self._links.add(link)
+        relays = isinstance(session, Jump)
+        link = ResumableLink(passkey, Role.SERVER, session, budget=self._budget, relays=relays)
+        links = {link, session.onward} if isinstance(session, Jump) else {link}
+        self._links |= links
         log.info("session %s opened", name)
         try:
             with trio.CancelScope() as scope:
@@ -389,9 +416,10 @@ class Keeper:
         finally:
             del self._sessions[client_id]
             self._roster.remove(client_id)
+            self._jumps.discard(client_id)
             for registration in registrations:
                 registration.remove(client_id)
-            self._links.discard(link)
+            self._links -= links
             link.close()
             for other in self._links:
                 other.look_for_room()
@@ -399,9 +427,14 @@ class Keeper:
                 self._emptied.unpark_all()
             log.info("session %s over", name)
 
+    def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
+        if request.destination is not None:
+            return Jump(name, request.credentials, request.destination, self._budget)
+        return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))
+
     async def _serve_session(
         self,
-        session: TerminalSession,
+        session: TerminalSession | Jump,
         link: ResumableLink,
         arrivals: trio.MemoryReceiveChannel[Arrival],
     ) -> None:
@@ -414,8 +447,13 @@ class Keeper:
         self, link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
     ) -> None:
         async with trio.open_nursery() as nursery, arrivals:
-            async for sock, preface in arrivals:
-                nursery.start_soon(_guarded, self._serve_connection, link, sock, preface)
+            try:
+                async for sock, preface in arrivals:
+                    nursery.start_soon(_guarded, self._serve_connection, link, sock, preface)
+            finally:
+                with suppress(trio.WouldBlock, trio.EndOfChannel):
+                    while True:
+                        arrivals.receive_nowait()[0].close()
 
     async def _serve_connection(
         self, link: ResumableLink, sock: socket.socket, preface: bytes

@@ -30,10 +30,25 @@ JSON holds its ``version``, the number of its ``sessions``, the ``ports`` it lis
 of its ``routers`` the ``socket``, the ``port``, and whether it is ``connected``."""
 
 
-class OpenRequest:
-    """A request for a session; ``ports`` are where the keeper may listen without a router."""
+MAX_HOST = 255
+"""Characters in the name of a host (RFC 1035 allows 253)."""
 
-    __slots__ = ("credentials", "environment", "kill_others", "ports", "router_socket", "term")
+
+class OpenRequest:
+    """A request for a session; ``ports`` are where the keeper may listen without a router.
+
+    With ``destination``, a host and a port, the session is there: this keeper is ET's jumphost.
+    """
+
+    __slots__ = (
+        "credentials",
+        "destination",
+        "environment",
+        "kill_others",
+        "ports",
+        "router_socket",
+        "term",
+    )
 
     def __init__(
         self,
@@ -44,6 +59,7 @@ class OpenRequest:
         router_socket: str = "",
         ports: tuple[int, int] | None = None,
         kill_others: bool = False,
+        destination: tuple[str, int] | None = None,
     ) -> None:
         self.credentials = credentials
         self.term = term
@@ -51,18 +67,23 @@ class OpenRequest:
         self.router_socket = router_socket
         self.ports = ports
         self.kill_others = kill_others
+        self.destination = destination
 
     def encode(self) -> bytes:
         """The request as it goes over the keeper's socket."""
+        host, port = self.destination or ("", "")
         fields = {
             "v": str(VERSION),
-            "do": "open",
+            # An older keeper must not take a jump for a session of its own.
+            "do": "jump" if self.destination else "open",
             "id": self.credentials.client_id,
             "passkey": self.credentials.passkey,
             "term": self.term,
             "router_socket": self.router_socket,
             "ports": "-".join(map(str, self.ports or ())),
             "kill_others": "yes" if self.kill_others else "",
+            "host": host,
+            "port": str(port),
         }
         records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
         records += [b"env=%b=%b" % variable for variable in self.environment.items()]
@@ -120,7 +141,7 @@ def parse_request(data: bytes) -> OpenRequest | RelayRequest:
             fields[name] = value
     if fields.get(b"do") == b"relay":
         return _relay_request(fields)
-    if fields.get(b"do") != b"open":
+    if fields.get(b"do") not in (b"open", b"jump"):
         raise MessageError("a request that this keeper does not know; is it an older trioet's?")
     client_id, passkey = fields.get(b"id", b""), fields.get(b"passkey", b"")
     if not is_client_id(client_id):
@@ -134,6 +155,7 @@ def parse_request(data: bytes) -> OpenRequest | RelayRequest:
         router_socket=os.fsdecode(fields.get(b"router_socket", b"")),
         ports=_ports(fields.get(b"ports", b"")),
         kill_others=fields.get(b"kill_others") == b"yes",
+        destination=_destination(fields) if fields[b"do"] == b"jump" else None,
     )
 
 
@@ -149,6 +171,15 @@ def _relay_request(fields: Mapping[bytes, bytes]) -> RelayRequest:
         router_socket=os.fsdecode(fields.get(b"router_socket", b"")),
         ports=_ports(fields.get(b"ports", b"")),
     )
+
+
+def _destination(fields: Mapping[bytes, bytes]) -> tuple[str, int]:
+    host, port = fields.get(b"host", b""), fields.get(b"port", b"")
+    if not (0 < len(host) <= MAX_HOST and all(0x20 < byte < 0x7F for byte in host)):
+        raise MessageError("a jump to a host whose name is none")
+    if not (port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
+        raise MessageError("a jump to a port that is none")
+    return host.decode(), int(port)
 
 
 def _ports(text: bytes) -> tuple[int, int] | None:

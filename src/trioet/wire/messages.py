@@ -305,6 +305,15 @@ def encode_initial_payload(payload: InitialPayload) -> bytes:
     return message.SerializeToString()
 
 
+def beyond_jumphost(payload: bytes) -> bytes:
+    """The InitialPayload of a client, as a jumphost passes it on: no longer for a jumphost.
+
+    What comes last holds in protobuf, so all else stays as it is to the byte: fields that we
+    do not know, and the text that the same key and nonce seal on both legs.
+    """
+    return payload + ETerminal_pb2.InitialPayload(jumphost=False).SerializeToString()
+
+
 def decode_initial_payload(data: bytes) -> InitialPayload:
     """Parse the first packet of a client.
 
