@@ -130,11 +130,35 @@ async def test_no_passkey_comes_to_a_jumphost(through_one: Journey, tmp_path: Pa
         await person.end()
 
 
-# What goes wrong, and what is said
+# What is done where a jumphost does not relay
+
+
+def test_what_a_jumphost_does_not_relay_goes_through_ssh(through_one: Journey) -> None:
+    for program in ("trioet", "etterminal"):
+        (through_one.hosts["a"].sshd.bin / program).unlink()
+    done = through_one.run("--jump", "a", "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    said = b"trioet: trioet was not found on the jumphost a: the session goes through ssh\n"
+    assert done.stderr == said
+    assert through_one.hosts["a"].sshd.logins == 1
+
+
+def test_a_jumphost_that_has_only_ets_programs_is_used_as_et_does(through_one: Journey) -> None:
+    programs = through_one.hosts["a"].sshd.bin
+    script = (programs / "trioet").read_text().replace('"$@"', 'terminal "$@"')
+    (programs / "trioet").unlink()
+    through_one.hosts["a"].sshd.put_program("etterminal", script.partition("\n")[2])
+    done = through_one.run("--jump", "a", "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert b"a has Eternal Terminal's kind of jumphost, which reads the session" in done.stderr
+
+
+# What goes wrong, and what is said, where ssh is not to carry the session
 
 
 def test_a_jumphost_without_trioet_is_named(through_one: Journey) -> None:
-    (through_one.hosts["a"].sshd.bin / "trioet").unlink()
+    for program in ("trioet", "etterminal"):
+        (through_one.hosts["a"].sshd.bin / program).unlink()
     text = through_one.complaint("--jump", "a")
     assert "trioet was not found on the jumphost a" in text
     assert "trioet install a" in text

@@ -86,9 +86,11 @@ class SessionWays:
     ) -> None:
         """Serve those who dial, and keep the session on the best way, until cancelled."""
 
+        how = self.chain.name if self.chain is not None else "from here"
+
         def tell_detour() -> None:
             notice(
-                f"trioet: {self.where} cannot be reached from here: the session goes through ssh "
+                f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "
                 f"(`trioet doctor {self.host}` looks why)"
             )
 
