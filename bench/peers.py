@@ -259,8 +259,8 @@ class Trioet(Peer):
     def argv(self, port: int | None = None) -> list[str]:
         command = [self._program, "connect"]
         command += _options("-o", self._sshd)
-        if port is not None:  # else the invitation tells
-            command += ["-p", str(port)]
+        if port is not None:  # else the invitation tells; and ssh is no way around a proxy
+            command += ["--via", "direct", "-p", str(port)]
         return [*command, f"{user()}@{HOST}"]
 
     def kept_processes(self) -> set[int]:

@@ -66,7 +66,7 @@ def trioet_to_et(far: FarSide, server: EtServer, *arguments: str) -> list[str]:
     far.sshd.bin.joinpath("trioet").unlink(missing_ok=True)
     terminal = Path(ETSERVER or "").parent / "etterminal"
     far.sshd.put_program("etterminal", f'exec {terminal} --logdir={far.runtime_dir} "$@"')
-    return far.connect("--serverfifo", str(server.fifo), *arguments)
+    return far.connect("--via", "direct", "--serverfifo", str(server.fifo), *arguments)
 
 
 def et_to_trioet(far: FarSide, port: int, *arguments: str) -> list[str]:

@@ -120,7 +120,8 @@ async def test_a_router_that_is_killed_again_and_again_loses_no_byte(far_side: F
     data = random.Random(5).randbytes(BULK)
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
-        command = far_side.connect("-p", str(await nursery.start(cutter.serve)), "--", "cat")
+        near = str(await nursery.start(cutter.serve))
+        command = far_side.connect("--via", "direct", "-p", near, "--", "cat")
 
         async def there_and_back() -> None:
             run = partial(trio.run_process, command, stdin=data, env=far_side.environment)

@@ -32,7 +32,7 @@ NEWER: Final = "99.1"
 SAYS_MORE: Final = {
     "__init__.py": (f'__version__ = "{__version__}"', f'__version__ = "{NEWER}"'),
     # terminal to keeper
-    "server/request.py": ('"do": "open",', '"do": "open", "colour": "blue",'),
+    "server/request.py": ('"term": self.term,', '"term": self.term, "colour": "blue",'),
     # keeper to terminal and client
     "server/keeper.py": ('{"version": __version__,', '{"colour": "blue", "version": __version__,'),
     # keeper to router
