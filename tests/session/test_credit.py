@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import assert_no_checkpoints, wait_all_tasks_blocked
+from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
 from trioet.link.resumable import WINDOW
 from trioet.session.credit import Credit, Debt
@@ -48,6 +48,27 @@ async def test_what_was_sent_beyond_it_must_be_made_good_first() -> None:
     with trio.move_on_after(0) as patience:
         await credit.wait()
     assert patience.cancelled_caught
+
+
+async def test_nobody_waits_for_who_is_away_and_all_that_was_sent_counts(
+    autojump_clock: MockClock,
+) -> None:
+    credit = Credit()
+    credit.agree()
+    credit.spend(WINDOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(credit.wait)
+        await wait_all_tasks_blocked()
+        credit.waive(True)
+    credit.spend(WINDOW)
+    await credit.wait()
+    credit.waive(False)
+    credit.grant(WINDOW)
+    with trio.move_on_after(1) as patience:
+        await credit.wait()
+    assert patience.cancelled_caught
+    credit.grant(1)
+    await credit.wait()
 
 
 @given(st.lists(st.integers(0, WINDOW)))

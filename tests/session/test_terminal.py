@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pairs import ID, KEY, Inbox
 from trioet.errors import TrioetError
 from trioet.link import resumable
 from trioet.link.line import LineBroken
-from trioet.link.resumable import ResumableLink, Role
+from trioet.link.resumable import WINDOW, ResumableLink, Role
 from trioet.session.terminal import USED_UP, Origin, TerminalSession
 from trioet.wire.backed import MAX_SEQUENCE
 from trioet.wire.messages import (
@@ -177,6 +178,21 @@ async def test_a_flood_is_held_back_while_the_client_does_not_read(session: Sess
     session.type(b"\x03")
     session.inbox.busy.set()
     await session.until_over()
+
+
+async def test_a_program_waits_for_a_client_that_shows_nothing_and_not_for_one_that_is_away(
+    session: Session,
+) -> None:
+    flood = run(b"head -c 3000000 /dev/zero", pty=False)
+    session.begin(replace(flood, features=(*ALL, "channels")))
+    cable = session.connect()
+    await until(lambda: len(session.shown()) >= WINDOW)
+    await wait_all_tasks_blocked(0.02)
+    assert len(session.shown()) < 2 * WINDOW
+    cable.cut()
+    await until(lambda: session.server.kept_bytes > 2_000_000)
+    session.connect()
+    await until(lambda: len(session.shown()) > 2_000_000)
 
 
 async def test_an_unknown_term_is_replaced_with_a_notice() -> None:

@@ -23,6 +23,7 @@ class Credit:
 
     def __init__(self) -> None:
         self._left = math.inf
+        self._waived = False
         self._more = trio.lowlevel.ParkingLot()
 
     def agree(self) -> None:
@@ -38,9 +39,14 @@ class Credit:
         self._left += amount
         self._more.unpark_all()
 
+    def waive(self, waived: bool) -> None:
+        """The peer is away, and cannot tell; or is there again. What is sent meanwhile counts."""
+        self._waived = waived
+        self._more.unpark_all()
+
     async def wait(self) -> None:
         """Wait until something may be sent; without a checkpoint if it may be now."""
-        while self._left <= 0:
+        while self._left <= 0 and not self._waived:
             await self._more.park()
 
 

@@ -201,6 +201,7 @@ class TerminalSession:
         Cancellation ends the program (SIGHUP) and tells nobody.
         """
         self._link = link
+        link.on_change = self._line_changed
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -210,6 +211,10 @@ class TerminalSession:
         finally:
             if self._tunnels is not None:
                 self._tunnels.close()
+
+    def _line_changed(self) -> None:
+        # A program does not wait for a reader who is away: the replay buffer does, which is larger.
+        self._screen.waive(self._linked.proven_line is None)
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
