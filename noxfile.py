@@ -18,6 +18,9 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "types", "proto", "docs"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
+FEWER = {"3.12": ["-m", "not proof and not e2e"], "3.13": ["-m", "not proof"]}
+"""What is left out where it would take long and tell little: on the newest Python what depends
+on no version, and between the two whole sessions as well."""
 CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
@@ -38,9 +41,9 @@ def install(session: nox.Session, *groups: str, project: bool = True) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Every test, on every Python found, the long proofs on the first; then wire/'s coverage."""
+    """Every test on the oldest Python, fewer on the others (FEWER); then wire/'s coverage."""
     install(session, "test")
-    others = [] if session.python == PYTHONS[0] or session.posargs else ["-m", "not proof"]
+    others = [] if session.posargs else FEWER.get(str(session.python), [])
     # Most tests wait, most of the time. A file's stay together: some sum up what those before
     # them have seen.
     parallel = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile"]

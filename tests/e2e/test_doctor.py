@@ -21,7 +21,7 @@ from fixtures_sshd import Sshd
 from networks import Network
 from ports import free_ports
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 STEPS = [
     *("config", "name", "login", "shell", "program", "version", "runtime", "linger", "keeper"),

@@ -26,7 +26,7 @@ from trioet.install import parcel
 from untouched import NEWER, PATIENCE_S, Host
 from waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 
 def children_of(pid: int) -> list[int]:

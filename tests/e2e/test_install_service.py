@@ -18,7 +18,7 @@ from trioet.errors import StepFailed
 from trioet.install.installation import Wish, install, uninstall
 from untouched import Host
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.proof]
 
 NOTE = 'echo "$(basename "$0") $*" >>"$HOME/../called"'
 NOT_ROOT = 'case $* in -u) echo 1000 ;; *) exec /usr/bin/id "$@" ;; esac'

@@ -210,7 +210,7 @@ def test_nothing_but_text_reaches_the_users_terminal(
     (tmp_path / "ssh").chmod(0o755)
     (tmp_path / "output").write_bytes(SHOWN[name])
     done = subprocess.run(
-        [sys.executable, "-m", "trioet.cli.main", "connect", "there"],
+        [sys.executable, "-m", "trioet.cli.main", "connect", "--via", "direct", "there"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=SOON_S,

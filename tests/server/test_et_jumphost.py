@@ -81,10 +81,12 @@ class Destination:
             await self.link.run_server_line(line, b"")
 
     async def _deny(self, line: SocketLine) -> None:
-        with suppress(LineBroken):
-            await line.receive()
-            line.try_send(connect_response_frame(ConnectResponse(ConnectStatus.INVALID_KEY)))
-        line.close()
+        try:
+            with suppress(LineBroken):
+                await line.receive()
+                line.try_send(connect_response_frame(ConnectResponse(ConnectStatus.INVALID_KEY)))
+        finally:
+            line.close()
         self.denied += 1
 
     def forget(self) -> None:
@@ -505,7 +507,8 @@ async def test_who_leaves_for_good_leaves_nothing_at_the_jumphost(
     destination.answer(InitialResponse(b"", features))
     await traveller.response()
     traveller.leave()
-    await until(lambda: destination.inbox.packets[-1].type == PacketType.SESSION_OVER)
+    over = PacketType.SESSION_OVER
+    await until(lambda: [packet.type for packet in destination.inbox.packets][-1:] == [over])
     destination.forget()
     await jumphost.until_sessions(0)
 
