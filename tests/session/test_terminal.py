@@ -234,7 +234,7 @@ async def test_an_et_client_is_told_nothing_that_it_would_not_understand(
     session.begin(InitialPayload())
     session.resize(24, 80)
     session.type(b"exit\n")
-    await until(lambda: session.server.sent > 2 and cable.server.out.shut)
+    await until(lambda: session.server.sent > 1 and cable.server.out.shut)
     await wait_all_tasks_blocked()
     assert set(session.types()) == {PacketType.INITIAL_RESPONSE, PacketType.TERMINAL_BUFFER}
     cable.client.shutdown()

@@ -25,6 +25,9 @@ LOGIN_DEADLINE_S: Final = 150.0
 REPORT_DEADLINE_S: Final = 30.0
 """From login to the end of the report: start-up files, and the answers of keeper and router."""
 
+WORDS_GRACE_S: Final = 1.0
+"""How long ssh may take to say how it was let in, once it is known that it was."""
+
 DRAIN_GRACE_S: Final = 0.5
 """How long output may still come once ssh has ended; a control master keeps stderr open."""
 
@@ -62,6 +65,8 @@ class Visit:
     async def login(self) -> bool:
         """Wait until ssh was let in, or has ended, or LOGIN_DEADLINE_S; was it let in?"""
         await self._until(lambda: self.logged_in, LOGIN_DEADLINE_S)
+        # The far side may be heard before ssh's own words of how it was let in are read.
+        await self._until(lambda: self.words.login is not None, WORDS_GRACE_S)
         return self.logged_in
 
     async def finished_report(self) -> FarReport:
