@@ -82,6 +82,11 @@ class SessionWays:
         found = () if self._srv is None else self._srv.found
         return ", ".join(way.name for way in found) or self._where
 
+    @property
+    def refusal(self) -> str:
+        """Why there is no server to reach, if the host's SRV record says so."""
+        return "" if self._srv is None else self._srv.refusal
+
     async def _renew(self) -> Sequence[Way]:
         assert self._srv is not None, "it is asked for"
         found = await self._srv.ways()
@@ -109,6 +114,9 @@ class SessionWays:
         how = self.chain.name if self.chain is not None else "from here"
 
         def tell_detour() -> None:
+            if self.refusal:
+                notice(f"trioet: {self.refusal}: the session goes through ssh")
+                return
             notice(
                 f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "
                 f"(`trioet doctor {self.host}` looks why)"

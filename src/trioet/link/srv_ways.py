@@ -52,6 +52,8 @@ class SrvWays:
         """``dial`` connects to a host and a port."""
         self.found: tuple[Way, ...] = ()
         """The ways that the records name, as far as is known; none if they name none."""
+        self.refusal = ""
+        """Why there is no server, if the records say so; ``found`` has a way that leads nowhere."""
         self._host = host
         self._dial = dial
         self._look_up = look_up
@@ -108,7 +110,9 @@ class SrvWays:
 
     def _ways_of(self, records: tuple[Record, ...]) -> tuple[Way, ...]:
         somewhere = [record for record in records if record.target != NOWHERE]
+        self.refusal = ""
         if records and not somewhere:
+            self.refusal = f"{self._host} says by its SRV record that no server is there"
             return (Way(f"{SERVICE}.{self._host}", self._refuse),)
         ordered = in_order(somewhere, self._chance)
         places = dict.fromkeys((record.target, record.port) for record in ordered)
@@ -122,4 +126,4 @@ class SrvWays:
         return tuple(known.values())
 
     async def _refuse(self) -> Line:
-        raise NotOffered(f"{self._host} says by its SRV record that no server is there")
+        raise NotOffered(self.refusal)
