@@ -77,6 +77,11 @@ def test_user_and_port_may_stand_with_the_host() -> None:
     assert (options.user, options.host, options.port) == ("me", "fe80::1%eth0", 99)
 
 
+def test_servers_are_looked_up_only_when_asked() -> None:
+    assert not parse(["box"]).srv
+    assert parse(["--srv", "--via", "direct", "box"]).srv
+
+
 def test_a_command_is_what_follows_two_dashes() -> None:
     assert parse(["box", "--", "ls", "-l", "--", "a b"]).command == "ls -l -- a b"
     assert parse(["box", "--"]).command is None
