@@ -165,10 +165,10 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     tunnels = parser.add_argument_group("tunnels")
     add_forward_arguments(tunnels)
     _add_agent_arguments(tunnels)
-    other_end = parser.add_argument_group("the other end")
-    add_server_arguments(other_end)
-    add_srv_argument(other_end)
-    add_jump_arguments(parser.add_argument_group("the way there"))
+    add_server_arguments(parser.add_argument_group("the other end"))
+    way_there = parser.add_argument_group("the way there")
+    add_srv_argument(way_there)
+    add_jump_arguments(way_there)
     add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
 
 
