@@ -30,6 +30,7 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "google": "wire/protobuf.py",
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
     "nacl": "wire/sealing.py",
+    "dns": "link/srv.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

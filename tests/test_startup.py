@@ -13,7 +13,7 @@ import pytest
 LUXURY = {"argparse", "json", "re", "typing", "dataclasses", "subprocess", "secrets"}
 """What `trioet terminal` does without on its way to an invitation: half of its time."""
 
-SLOW = {"trio", "nacl", "google", "asyncssh", "trio_asyncio", "asyncio", "cryptography"}
+SLOW = {"trio", "nacl", "google", "asyncssh", "trio_asyncio", "asyncio", "cryptography", "dns"}
 
 PROBE = """
 import sys

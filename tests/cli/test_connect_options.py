@@ -77,6 +77,11 @@ def test_user_and_port_may_stand_with_the_host() -> None:
     assert (options.user, options.host, options.port) == ("me", "fe80::1%eth0", 99)
 
 
+def test_servers_are_looked_up_only_when_asked() -> None:
+    assert not parse(["box"]).srv
+    assert parse(["--srv", "--via", "direct", "box"]).srv
+
+
 def test_a_command_is_what_follows_two_dashes() -> None:
     assert parse(["box", "--", "ls", "-l", "--", "a b"]).command == "ls -l -- a b"
     assert parse(["box", "--"]).command is None
@@ -110,6 +115,9 @@ def test_options_may_follow_the_host() -> None:
         (["box:1,2", "-p", "2"], "two ports: 1,2 in the host, 2 by -p"),
         (["box", "-p", "1,2,1"], "-p/--port: port '1,2,1', column 5: port 1 is named twice"),
         (["box", "--via", "mail"], "--via: 'mail': there are auto, direct and ssh"),
+        (["box", "--srv", "--via", "ssh"], "--srv finds ports .*; --via ssh needs none"),
+        (["box", "--srv", "--jump", "a"], "--srv finds ports .*; --jump goes through other"),
+        (["box", "--srv", "--jump", "auto"], "--srv finds ports .*; --jump goes through other"),
         (["box", "-F", "a", "-F", "b"], "-F is given twice"),
         (["box", "--macserver", "--terminal-path", "/x"], "both say where"),
         (["box", "-p", "0"], "-p/--port: port '0', column 1: `0` is no port"),

@@ -12,6 +12,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import trio
 import trioet.link
 from cancelling import Sweep, Victim, jump, settle
 from lines import Cable
+from name_server import name_server
 from pairs import DATA, ID, Pair
 from trioet.link import (
     attachment,
@@ -32,6 +34,8 @@ from trioet.link import (
     resumable,
     rhythm,
     slow_dial,
+    srv,
+    srv_ways,
     steering,
     trial,
     ways,
@@ -73,6 +77,8 @@ MODULES = (
     resumable,
     rhythm,
     slow_dial,
+    srv,
+    srv_ways,
     steering,
     trial,
     ways,
@@ -360,6 +366,42 @@ def test_a_race_of_ways_can_be_cancelled() -> None:
             assert all(cable.client.closed for cable in cables)
 
     assert sweep.every_step(life) > 4
+
+
+def test_a_lookup_and_the_dial_that_waits_for_it_can_be_cancelled() -> None:
+    """The first, and the next when the answer has expired; of a real name server."""
+
+    async def life(victim: Victim) -> None:
+        cables: list[Cable] = []
+
+        async def reach(host: str, port: int) -> Line:
+            await trio.lowlevel.checkpoint()
+            cables.append(Cable())
+            return cables[-1].client
+
+        async with name_server() as names, trio.open_nursery() as nursery:
+            names.records, names.ttl_s = ("0 0 2022 a.example.",), 0
+            look_up = partial(srv.look_up, resolver=names.resolver())
+            found = srv_ways.SrvWays("db1.example", reach, look_up=look_up)
+            there = Ways([], found.ways)
+
+            async def both() -> None:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(found.run, lambda _: None)
+                    (await there.dial()).close()
+                    await trio.sleep(srv_ways.LEAST_TTL_S)
+                    (await there.dial()).close()
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(victim.run, both)
+            await settle()
+            jump(srv_ways.LEAST_TTL_S)
+            await settle()
+            assert victim.done
+            assert victim.cancelled or len(names.asked) == 2
+            assert all(cable.client.closed for cable in cables)
+
+    assert sweep.every_step(life) > 10
 
 
 def test_a_slow_dial_and_who_waits_for_it_can_be_cancelled() -> None:

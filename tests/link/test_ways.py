@@ -186,6 +186,24 @@ async def test_without_fallbacks_only_the_others_are_tried(autojump_clock: MockC
     assert not there.ssh.asked
 
 
+async def test_what_the_ways_are_is_asked_before_each_dial(autojump_clock: MockClock) -> None:
+    there = Map()
+    now = [there.first.way, there.ssh.way]
+
+    async def renew() -> list[Way]:
+        await trio.sleep(1)
+        return now
+
+    ways = Ways([], renew)
+    assert ways.way_of(await ways.dial()) is there.first.way
+    now[0] = there.second.way
+    assert ways.way_of(await ways.dial_without_fallbacks()) is there.second.way
+    there.second.error = REFUSED
+    with pytest.raises(NoWay) as failure:
+        await ways.dial_without_fallbacks()
+    assert explain(failure.value) == "connection refused"
+
+
 async def test_the_reasons_of_all_are_told_in_order(autojump_clock: MockClock) -> None:
     there = Map()
     there.first.error = REFUSED

@@ -17,7 +17,7 @@ from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.forward_options import add_forward_arguments, read_forwards
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
-from trioet.cli.way_options import Via, add_way_arguments
+from trioet.cli.way_options import Via, add_srv_argument, add_way_arguments, read_srv
 from trioet.errors import UsageError
 
 TYPE_CHECKING = False
@@ -70,6 +70,7 @@ class ConnectOptions(NamedTuple):
     port: int | None = None
     more_ports: tuple[int, ...] = ()
     via: Via = Via.AUTO
+    srv: bool = False
     command: str | None = None
     stays: bool = False
     """With a command: leave the shell open after it (``--noexit``)."""
@@ -165,7 +166,9 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     add_forward_arguments(tunnels)
     _add_agent_arguments(tunnels)
     add_server_arguments(parser.add_argument_group("the other end"))
-    add_jump_arguments(parser.add_argument_group("the way there"))
+    way_there = parser.add_argument_group("the way there")
+    add_srv_argument(way_there)
+    add_jump_arguments(way_there)
     add_ssh_arguments(parser.add_argument_group("ssh, which brings the key there"))
 
 
@@ -343,6 +346,7 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
     host = parse_host(given.host)
     ports = agreed_ports(host, given)
     command = _command(given, after_dashes)
+    jumps = read_jumps(given)
     if given.macserver and given.terminal_path:
         raise UsageError("--macserver and --terminal-path both say where the terminal is")
     return ConnectOptions(
@@ -351,6 +355,7 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         port=next(iter(ports), None),
         more_ports=ports[1:],
         via=given.via,
+        srv=read_srv(given, jumps),
         command=command,
         stays=given.noexit,
         keepalive_s=given.keepalive,
@@ -368,7 +373,7 @@ def _options(given: argparse.Namespace, after_dashes: list[str]) -> ConnectOptio
         gateway_ports=given.gateway_ports,
         forward_agent=given.forward_agent,
         agent_socket=given.agent_socket,
-        jumps=read_jumps(given),
+        jumps=jumps,
     )
 
 

@@ -248,6 +248,8 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     where = ways.where
     if isinstance(error, CannotConnect) and ways.chain is not None:
         return cannot_relay(str(error), where, ways.chain)
+    if isinstance(error, CannotConnect) and ways.refusal:
+        return StepFailed("connect", ways.refusal, "without --srv its ports are tried")
     if isinstance(error, CannotConnect):
         return StepFailed(
             "connect",

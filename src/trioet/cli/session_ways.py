@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from shutil import which
 
@@ -20,6 +20,7 @@ from trioet.link.dial import dial
 from trioet.link.line import Line
 from trioet.link.reconnect import Reconnector
 from trioet.link.resumable import ResumableLink
+from trioet.link.srv_ways import SrvWays
 from trioet.link.steering import Steering
 from trioet.link.ways import Way, Ways
 from trioet.wire.handshake import connect_request_frame
@@ -43,8 +44,8 @@ class SessionWays:
         ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
         plural = "s" if len(ports) > 1 else ""
         self.host = options.host
-        self.where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
-        """Where the session goes, for messages."""
+        self._where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
+        self._srv: SrvWays | None = None
         self.chain = chain = passage.chain
         jumphost = passage.et_jumphost
         self._ssh: SshWay | None = None
@@ -58,6 +59,10 @@ class SessionWays:
             for port in ports:
                 dial_port = partial(dial, config.hostname, port, config.address_family)
                 ways.append(Way(f"port {port}", dial_port))
+            if options.srv:
+                family = config.address_family
+                self._srv = SrvWays(config.hostname, partial(dial, address_family=family))
+        self._by_ports = ways.copy()
         # Behind ET's jumphost the server talks to that, and nobody else.
         if options.via is not Via.DIRECT and jumphost is None:
             greeting = connect_request_frame(ConnectRequest(invitation.client_id.encode()))
@@ -66,10 +71,27 @@ class SessionWays:
             ways.append(Way("ssh", ssh.dial, fallback=True, wake=ssh.wake))
             self._ssh = ssh
             self._ssh_way = ways[-1]
-        self._ways = Ways(ways)
+        self._ways = Ways(ways, self._renew if self._srv is not None else None)
         self.dial = self._ways.dial
         self.log_in = self._log_in if self._ssh is not None else None
         """Dials through ssh, which may ask the user; None where it is no way."""
+
+    @property
+    def where(self) -> str:
+        """Where the session goes, for messages."""
+        found = () if self._srv is None else self._srv.found
+        return ", ".join(way.name for way in found) or self._where
+
+    @property
+    def refusal(self) -> str:
+        """Why there is no server to reach, if the host's SRV record says so."""
+        return "" if self._srv is None else self._srv.refusal
+
+    async def _renew(self) -> Sequence[Way]:
+        assert self._srv is not None, "it is asked for"
+        found = await self._srv.ways()
+        fallbacks = [way for way in self._ways.all if way.fallback]
+        return [*(found or self._by_ports), *fallbacks]
 
     def login_needed(self) -> bool:
         """Whether ssh would get through, could it ask the user."""
@@ -86,9 +108,15 @@ class SessionWays:
     ) -> None:
         """Serve those who dial, and keep the session on the best way, until cancelled."""
 
+        def tell_no_servers(why: str) -> None:
+            notice(f"trioet: {why}; {self.where} is tried instead")
+
         how = self.chain.name if self.chain is not None else "from here"
 
         def tell_detour() -> None:
+            if self.refusal:
+                notice(f"trioet: {self.refusal}: the session goes through ssh")
+                return
             notice(
                 f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "
                 f"(`trioet doctor {self.host}` looks why)"
@@ -98,6 +126,8 @@ class SessionWays:
         async with trio.open_nursery() as nursery:
             if self.chain is not None:
                 nursery.start_soon(self.chain.keep_open, reconnector.wake)
+            if self._srv is not None:
+                nursery.start_soon(self._srv.run, tell_no_servers)
             if self._ssh is not None:
                 nursery.start_soon(self._ssh.run)
             nursery.start_soon(steering.run)

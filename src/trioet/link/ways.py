@@ -60,8 +60,14 @@ class NoWay(TrioetError):
 class Ways:
     """The ways to one server, and how they have done in this session."""
 
-    def __init__(self, ways: Sequence[Way]) -> None:
+    def __init__(
+        self,
+        ways: Sequence[Way],
+        renew: Callable[[], Awaitable[Sequence[Way]]] | None = None,
+    ) -> None:
+        """``renew`` is asked before every dial what the ways are now."""
         self.all = tuple(ways)
+        self._renew = renew
         self._worked: Way | None = None
         """The way that was last heard over."""
         self._doubted: set[Way] = set()
@@ -102,7 +108,7 @@ class Ways:
         """
         if self._missed_since is None:
             self._missed_since = trio.current_time()
-        return await self._race([way for way in self._ordered() if self._is_due(way)])
+        return await self._race(lambda: [way for way in self._ordered() if self._is_due(way)])
 
     async def dial_without_fallbacks(self) -> Line:
         """Connect by a way that is no fallback, wherever the session goes now.
@@ -110,7 +116,7 @@ class Ways:
         Raises:
           NoWay: none does.
         """
-        return await self._race([way for way in self.all if not way.fallback])
+        return await self._race(lambda: [way for way in self.all if not way.fallback])
 
     def _ordered(self) -> list[Way]:
         return sorted(self.all, key=lambda way: (way in self._doubted, way is not self._worked))
@@ -123,12 +129,14 @@ class Ways:
         assert self._missed_since is not None, "dial() comes first"
         return trio.current_time() - self._missed_since >= LOYALTY_S
 
-    async def _race(self, ways: Sequence[Way]) -> Line:
+    async def _race(self, choose: Callable[[], Sequence[Way]]) -> Line:
         race = _Race()
         try:
             with trio.move_on_after(RACE_DEADLINE_S):
+                if self._renew is not None:
+                    self.all = tuple(await self._renew())
                 async with trio.open_nursery() as nursery:
-                    for way in ways:
+                    for way in choose():
                         if way in self._doubted:
                             await race.all_failed()
                         failed = race.enter(way, nursery)
