@@ -19,9 +19,17 @@ from trioet.wire.handshake import (
     catchup_head,
     connect_request_frame,
     connect_response_frame,
+    first_request,
+    relay_failure_frame,
     sequence_header_frame,
 )
-from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
+from trioet.wire.messages import (
+    ConnectRequest,
+    ConnectResponse,
+    ConnectStatus,
+    RelayFailure,
+    decode_relay_failure,
+)
 
 ID = b"1234567890123456"
 NEW, RETURNING = ConnectStatus.NEW_CLIENT, ConnectStatus.RETURNING_CLIENT
@@ -68,6 +76,33 @@ def resumed(received: int, bodies: list[bytes]) -> list[Event]:
 )
 def test_vectors(frame: bytes, expected: str) -> None:
     assert frame == bytes.fromhex(expected)
+
+
+def test_a_relays_failure_has_a_frame_of_its_own() -> None:
+    failure = RelayFailure(b"relay", b"full")
+    assert decode_relay_failure(relay_failure_frame(failure)[8:]) == failure
+
+
+@given(st.binary(max_size=20), st.booleans(), st.binary(max_size=20))
+def test_a_doors_preface_is_a_request_and_what_follows(
+    client_id: bytes, relay: bool, rest: bytes
+) -> None:
+    request = ConnectRequest(client_id, relay=relay)
+    assert first_request(connect_request_frame(request) + rest) == (request, rest)
+
+
+@given(st.binary(max_size=20), st.data())
+def test_a_preface_that_is_cut_short_holds_no_request(
+    client_id: bytes, data: st.DataObject
+) -> None:
+    frame = connect_request_frame(ConnectRequest(client_id))
+    with pytest.raises(FrameError, match=r"no (whole )?ConnectRequest"):
+        first_request(frame[: data.draw(st.integers(0, len(frame) - 1))])
+
+
+def test_a_preface_of_negative_length_holds_none() -> None:
+    with pytest.raises(FrameError, match="no whole ConnectRequest"):
+        first_request(b"\xff" * 8 + b"more")
 
 
 def test_a_new_client_goes_straight_to_packets() -> None:

@@ -28,9 +28,9 @@ payloads = st.builds(
 )
 
 
-@given(st.binary(max_size=40), st.integers(0, 99))
-def test_connect_request(client_id: bytes, version: int) -> None:
-    request = m.ConnectRequest(client_id, version)
+@given(st.binary(max_size=40), st.integers(0, 99), st.booleans())
+def test_connect_request(client_id: bytes, version: int, relay: bool) -> None:
+    request = m.ConnectRequest(client_id, version, relay)
     assert m.decode_connect_request(m.encode_connect_request(request)) == request
 
 
@@ -48,6 +48,24 @@ def test_connect_response(status: m.ConnectStatus, error: bytes) -> None:
 def test_a_response_without_a_known_status_is_refused(data: bytes) -> None:
     with pytest.raises(MessageError, match="without a status"):
         m.decode_connect_response(data)
+
+
+failures = st.builds(
+    m.RelayFailure, st.binary(max_size=20), st.binary(max_size=40), st.booleans(), st.booleans()
+)
+
+
+@given(failures)
+def test_a_relays_failure_is_no_servers_answer(failure: m.RelayFailure) -> None:
+    said = m.encode_relay_failure(failure)
+    assert m.decode_relay_failure(said) == failure
+    with pytest.raises(MessageError, match="without a status"):
+        m.decode_connect_response(said)
+
+
+@given(st.sampled_from(m.ConnectStatus))
+def test_a_servers_answer_is_no_relays_failure(status: m.ConnectStatus) -> None:
+    assert m.decode_relay_failure(m.encode_connect_response(m.ConnectResponse(status))) is None
 
 
 @given(st.integers(0, 2**31 - 1))
