@@ -36,10 +36,9 @@ def test_one_address_of_many_may_fail() -> None:
     assert found.facts["family"] == "IPv6"
 
 
-def test_behind_a_proxy_it_is_said_that_sessions_go_another_way() -> None:
-    goal = ROUTER._replace(by_proxy=True)
-    found = judge_port("192.0.2.1", Probe(Reached.DROPPED), goal, another=False)
-    assert found.fix.startswith("ssh gets there by a proxy, a session does not")
+def test_where_a_firewall_is_in_the_way_it_is_said_how_sessions_go() -> None:
+    found = judge_port("192.0.2.1", Probe(Reached.DROPPED), ROUTER, another=False)
+    assert found.fix.startswith("until it can be reached, sessions go through ssh: open TCP port")
 
 
 @pytest.mark.parametrize(

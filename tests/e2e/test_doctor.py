@@ -420,7 +420,7 @@ def test_a_firewall_before_the_port(
     assert report["port"]["facts"]["address"] == address
     assert word in report["port"]["what"]
     assert f"open TCP port {report['port']['facts']['port']}" in report["port"]["fix"]
-    assert "by a proxy" in report["port"]["fix"]
+    assert "sessions go through ssh" in report["port"]["fix"]
     assert report.skipped == ["mtu"]
 
 

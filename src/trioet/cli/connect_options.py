@@ -165,7 +165,9 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
     tunnels = parser.add_argument_group("tunnels")
     add_forward_arguments(tunnels)
     _add_agent_arguments(tunnels)
-    add_server_arguments(parser.add_argument_group("the other end"))
+    server = parser.add_argument_group("the other end")
+    add_server_arguments(server)
+    add_way_arguments(server)
     way_there = parser.add_argument_group("the way there")
     add_srv_argument(way_there)
     add_jump_arguments(way_there)
@@ -242,7 +244,6 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
         help=f"port of the trioet or ET server (default: what it says, else {DEFAULT_PORT}); of "
         "several, whichever works; that of sshd is ssh's business: -o Port=N",
     )
-    add_way_arguments(group)
     group.add_argument(
         "--terminal-path",
         action=_Once,

@@ -36,9 +36,6 @@ class Goal(NamedTuple):
     start: str
     """How to start the one who should."""
 
-    by_proxy: bool = False
-    """ssh gets there in another way than a session."""
-
 
 def is_ipv4(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).version == 4
@@ -64,8 +61,8 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
         return Finding("port", WORTH_KNOWING, what, "look again in 20 s", facts)
     what, fix = _trouble(probe, where, goal)
     command = goal.start if probe.reached is Reached.REFUSED and not goal.seen else ""
-    if goal.by_proxy and not probe.connected:
-        fix = f"ssh gets there by a proxy, a session does not: {fix}"
+    if goal.seen and not probe.connected:
+        fix = f"until it can be reached, sessions go through ssh: {fix}"
     if another:
         return Finding("port", WORTH_KNOWING, what, "none needed: another address works", facts)
     return Finding("port", FAILED, what, fix, facts, command=command)

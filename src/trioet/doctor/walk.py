@@ -210,10 +210,12 @@ async def _resolve_name(walk: _Walk, config: SshConfig) -> list[str]:
 
 
 def _note_no_name(walk: _Walk, config: SshConfig, what: str) -> None:
-    fix = "check the spelling; is a VPN needed? Or give ssh_config a HostName"
-    if config.proxy_jump or config.proxy_command:
-        fix = "sessions connect from here, not from the jump host: they need an address"
     facts: dict[str, object] = {"addresses": []}
+    if config.proxy_jump or config.proxy_command:
+        fix = "sessions go through ssh, which gets there by a proxy; an address would be faster"
+        walk.note(Finding("name", Outcome.WORTH_KNOWING, what, fix, facts))
+        return
+    fix = "check the spelling; is a VPN needed? Or give ssh_config a HostName"
     walk.note(Finding("name", Outcome.FAILED, what, fix, facts))
 
 
@@ -303,8 +305,7 @@ async def _note_far_side(
         walk.skip("the name does not resolve here", "port", "mtu")
         return
     goal = _goal(report, destination.port, place)
-    by_proxy = bool(config.proxy_jump or config.proxy_command)
-    await _note_ports(walk, addresses, goal._replace(by_proxy=by_proxy))
+    await _note_ports(walk, addresses, goal)
 
 
 def _nobody_listens(walk: _Walk, there: FarFacts) -> str | None:
