@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import os
 import sys
+from typing import Final
 
 import trio
 
@@ -14,6 +16,9 @@ from trioet.server.config import ServeConfig, read_config
 from trioet.server.relay_policy import parse_pattern
 from trioet.server.service import Service
 from trioet.server.units import UNITS, print_unit
+
+NICENESS: Final = 5
+"""Whoever is in a session goes before strangers at the door."""
 
 
 def main(argv: list[str]) -> int:
@@ -26,6 +31,7 @@ def main(argv: list[str]) -> int:
     config = configuration(options)
     if config.verbose:
         logging.getLogger().setLevel(logging.DEBUG)
+    os.nice(NICENESS)
     trio.run(Service(config, lambda: configuration(options)).run)
     return 0
 
