@@ -20,8 +20,8 @@ from trioet.link.line import USER_TIMEOUT_MS
 from trioet.session.destinations import reset
 
 BUFFER: Final = 64 * 1024
-"""Bytes read at once: the fastest size, for what was read is still in the cache when it is
-written (design/libraries, bulk relay)."""
+"""Bytes read at once: the fastest size as measured, for what was read is still in the cache
+when it is written."""
 
 CHECKPOINT_EVERY: Final = 8
 """Reads between two checkpoints, so that a flood does not starve the others."""
