@@ -132,7 +132,7 @@ async def test_a_router_that_is_killed_again_and_again_loses_no_byte(far_side: F
             for _ in range(SESSIONS):
                 sessions.start_soon(there_and_back)
             for _ in range(KILLS):
-                await relayed(cutter, BULK // 2)
+                await relayed(cutter, BULK // 8)
                 far_side.stop_router(signal.SIGKILL)
                 await cut(cutter)
                 await trio.to_thread.run_sync(far_side.start_router, port)
