@@ -9,7 +9,7 @@ import argparse
 import string
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, NamedTuple, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn
 
 from trioet.bootstrap.host import HostArgument, parse_host, parse_ports
 from trioet.bootstrap.jump import Jump, ssh_jumps
@@ -17,6 +17,7 @@ from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.forward_options import add_forward_arguments, read_forwards
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.ssh_options import Once, add_login_arguments, agreed
 from trioet.cli.way_options import Via, add_srv_argument, add_way_arguments, read_srv
 from trioet.errors import UsageError
 
@@ -135,24 +136,6 @@ def parse_escape(text: str) -> bytes | None:
     raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
 
 
-T = TypeVar("T", str, tuple[int, ...])
-
-
-class _Once(argparse.Action):
-    """An option that takes a value, and that nobody can mean twice."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        if getattr(namespace, self.dest) is not None:
-            raise UsageError(f"{'/'.join(self.option_strings)} is given twice")
-        setattr(namespace, self.dest, values)
-
-
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n        usage: {self.usage}")
@@ -177,7 +160,7 @@ def add_connect_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-c", "--command"),
-        action=_Once,
+        action=Once,
         help="run COMMAND instead of a shell; the same as `-- COMMAND`",
     )
     group.add_argument(
@@ -192,14 +175,14 @@ def _add_session_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         *("-k", "--keepalive"),
-        action=_Once,
+        action=Once,
         metavar="S",
         type=_keepalive,
         help="seconds between signs of life, 1 to 180 (default: 5, and fewer when idle)",
     )
     group.add_argument(
         "--escape",
-        action=_Once,
+        action=Once,
         metavar="C",
         type=_escape,
         help="escape character, ^ and a letter, or `none` (default: ssh's EscapeChar, ~)",
@@ -228,7 +211,7 @@ def _add_agent_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--ssh-socket",
-        action=_Once,
+        action=Once,
         dest="agent_socket",
         metavar="P",
         help="socket of that agent (default: ssh's IdentityAgent, else $SSH_AUTH_SOCK)",
@@ -238,7 +221,7 @@ def _add_agent_arguments(group: argparse._ArgumentGroup) -> None:
 def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         *("-p", "--port"),
-        action=_Once,
+        action=Once,
         metavar="N[,N]",
         type=_ports,
         help=f"port of the trioet or ET server (default: what it says, else {DEFAULT_PORT}); of "
@@ -246,7 +229,7 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--terminal-path",
-        action=_Once,
+        action=Once,
         metavar="P",
         help="trioet or etterminal there (default: found on PATH)",
     )
@@ -257,42 +240,14 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--serverfifo",
-        action=_Once,
+        action=Once,
         metavar="P",
         help="socket of the server there (default: the usual one)",
     )
 
 
 def add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        *("-u", "--username", "-l"),
-        action=_Once,
-        metavar="U",
-        help="log in as U",
-    )
-    group.add_argument(
-        *("-F",),
-        action=_Once,
-        dest="config_file",
-        metavar="FILE",
-        help="ssh's configuration file",
-    )
-    group.add_argument(
-        *("-i",),
-        action="append",
-        dest="identity_files",
-        metavar="FILE",
-        default=[],
-        help="a private key; may be repeated",
-    )
-    group.add_argument(
-        *("-o", "--ssh-option"),
-        action="append",
-        dest="ssh_options",
-        metavar="OPTION",
-        default=[],
-        help="a line of ssh's configuration, as Word=value; may be repeated",
-    )
+    add_login_arguments(group)
     group.add_argument(
         "-v",
         action="count",
@@ -302,7 +257,7 @@ def add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--ssh-backend",
-        action=_Once,
+        action=Once,
         type=_ssh_backend,
         metavar="{openssh,asyncssh}",
         help="your own ssh program (the default where there is one), or a built-in one",
@@ -397,16 +352,6 @@ def agreed_ports(host: HostArgument, given: argparse.Namespace) -> tuple[int, ..
     """The ports that host or ``-p`` name; none if it is left to the far side."""
     in_host = () if host.port is None else (host.port, *host.more_ports)
     return agreed(in_host or None, given.port, "port", "-p") or ()
-
-
-def agreed(in_host: T | None, by_option: T | None, what: str, option: str) -> T | None:
-    if in_host is not None and by_option is not None and in_host != by_option:
-        texts = [
-            word if isinstance(word, str) else ",".join(map(str, word))
-            for word in (in_host, by_option)
-        ]
-        raise UsageError(f"two {what}s: {texts[0]} in the host, {texts[1]} by {option}")
-    return in_host if in_host is not None else by_option
 
 
 def _keepalive(text: str) -> float:

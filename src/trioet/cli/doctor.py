@@ -7,16 +7,15 @@ import sys
 from typing import Final
 
 from trioet.bootstrap.host import parse_host
-from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.connect_options import (
     MACSERVER_TERMINAL,
     Parser,
     SshBackend,
     add_server_arguments,
     add_ssh_arguments,
-    agreed,
     agreed_ports,
 )
+from trioet.cli.ssh_options import ssh_target
 from trioet.errors import UsageError
 
 TYPE_CHECKING = False
@@ -97,14 +96,7 @@ def _destination(given: argparse.Namespace) -> Destination:
     if given.ssh_backend is SshBackend.ASYNCSSH:
         raise UsageError("the doctor goes by the ssh program: leave --ssh-backend away")
     host = parse_host(given.host)
-    target = SshTarget(
-        host.host,
-        user=agreed(host.user, given.username, "user", "-u/-l"),
-        config_file=given.config_file,
-        identity_files=tuple(given.identity_files),
-        options=tuple(given.ssh_options),
-        verbose=given.verbose,
-    )
+    target = ssh_target(host, given)
     return Destination(
         target,
         port=next(iter(agreed_ports(host, given)), None),
