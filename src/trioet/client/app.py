@@ -16,6 +16,7 @@ import trio
 
 from trioet.bootstrap.et_jump import EtJumphost
 from trioet.bootstrap.plain import plain
+from trioet.client.command_line import CommandLine, take_line
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.routes import Routes
@@ -29,7 +30,6 @@ from trioet.errors import (
     SessionUsedUp,
     StepFailed,
     TrioetError,
-    UsageError,
 )
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
@@ -40,13 +40,6 @@ from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.forwards import Forwards
 from trioet.wire.channels import ChannelCredit
 from trioet.wire.forward import Forward
-from trioet.wire.forward_specs import (
-    SESSION_HELP,
-    Add,
-    Cancel,
-    Help,
-    parse_session_command,
-)
 from trioet.wire.messages import (
     END_OF_INPUT,
     LEFT,
@@ -83,11 +76,7 @@ STATUS_AFTER_S: Final = 1.0
 """Without an answer for this long, the user is told."""
 
 EXIT_LOST: Final = 255
-PROMPT: Final = "\r\ntrioet> "
-INTERRUPT: Final = b"\x03"
-"""Ctrl-C in the line for ~C gives it up."""
-
-NOTHING_THERE: Final = "no tunnel listens there; ~# lists them"
+"""Exit status where the session ended and nobody said with which."""
 
 SIGNAL_BASE: Final = 128
 """Exit status of a command that a signal ended, as shells say it."""
@@ -148,6 +137,9 @@ class Client:
             notice=console.notice,
             fail=self.leave,
             on_credit=self._typing.grant,
+        )
+        self._command_line = CommandLine(
+            console, self._screen, self.tunnels, gateway_ports=wish.gateway_ports
         )
         self._size = console.window_size()
         self._accepted: frozenset[str] | None = None
@@ -386,7 +378,7 @@ class Client:
             while parts:
                 part = parts.popleft()
                 if part is EscapeCommand.COMMAND_LINE:
-                    await self._follow_command_line(_take_line(parts))
+                    await self._command_line.follow(take_line(parts))
                 elif part is EscapeCommand.LOG_IN:
                     await self._log_in()
                 elif isinstance(part, EscapeCommand):
@@ -427,38 +419,6 @@ class Client:
                 self._console.suspend()
                 self._window_changed(self._console.window_size())
                 self._resumed()
-
-    async def _follow_command_line(self, line: bytes) -> None:
-        """Read a line for ~C, and do what it says; what the program prints waits so long.
-
-        Cancellation leaves the terminal to be restored by its owner.
-        """
-        async with self._screen.held():
-            self._console.enter_line_mode()
-            self._console.notice(PROMPT, end="")
-            while not line.endswith((b"\n", b"\r")):
-                data = await self._console.read()
-                if not data or INTERRUPT in data:
-                    line = b""
-                    break
-                line += data
-            self._console.enter_raw()
-        try:
-            command = parse_session_command(
-                line.decode(errors="replace"), gateway_ports=self._wish.gateway_ports
-            )
-        except UsageError as error:
-            self._console.notice(f"trioet: {error}")
-            return
-        match command:
-            case Add(forward):
-                self.tunnels.add(forward)
-            case Cancel():
-                closed = self.tunnels.cancel(command.means)
-                what = f"closed {', '.join(map(str, closed))}" if closed else NOTHING_THERE
-                self._console.notice(f"trioet: {what}")
-            case Help():
-                self._console.notice(SESSION_HELP)
 
     async def _log_in(self) -> None:
         """Follow ~L: the session goes over the connection of a new login."""
@@ -562,16 +522,3 @@ def _rhythm(keepalive_s: float | None, *, quiet: bool) -> Rhythm:
         return Rhythm(KEEPALIVE_S, LONGEST_S if quiet else KEEPALIVE_S)
     fixed = keepalive_s if quiet else min(keepalive_s, KEEPALIVE_S)
     return Rhythm(fixed, fixed)
-
-
-def _take_line(parts: deque[bytes | EscapeCommand]) -> bytes:
-    """What was typed behind ~C at once, up to the end of the line; the rest stays."""
-    line = b""
-    while parts and isinstance(part := parts.popleft(), bytes):
-        text, newline, rest = part.partition(b"\r")
-        line += text + newline
-        if newline:
-            if rest:
-                parts.appendleft(rest)
-            break
-    return line
