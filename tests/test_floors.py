@@ -14,11 +14,11 @@ ROOT = Path(trioet.__file__).parent
 FLOORS = [
     {"errors"},
     {"wire"},
-    {"link"},
-    {"session"},
+    {"link", "health"},
+    {"session", "eternal"},
     {"bootstrap"},
     {"server", "client", "web", "scon"},
-    {"demo", "doctor", "install"},
+    {"demo", "doctor", "install", "proxy"},
     {"cli"},
 ]
 
@@ -29,7 +29,7 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "asyncio": "bootstrap/async",
     "google": "wire/protobuf.py",
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
-    "nacl": "wire/sealing.py",
+    "nacl": ("wire/sealing.py", "wire/agreement.py"),
     "dns": "link/srv.py",
 }
 

@@ -22,9 +22,9 @@ from trioet.client.console import open_console
 from trioet.errors import TrioetError
 from trioet.link.attachment import PROOF_DEADLINE_S
 from trioet.link.dial import dial
+from trioet.link.door import accept
 from trioet.link.line import LineBroken, SocketLine
 from trioet.link.resumable import ResumableLink, Role
-from trioet.server.door import accept
 from trioet.wire.framing import HANDSHAKE_LENGTH, PACKET_LENGTH, handshake_frame, packet_frame
 from trioet.wire.handshake import (
     catchup_entry,

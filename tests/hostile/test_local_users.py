@@ -19,10 +19,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from descriptors import descriptors
-from trioet.server.door import Verdict
+from trioet.link.door import Verdict
+from trioet.link.refusals import FREE
 from trioet.server.keeper import Keeper
 from trioet.server.local import MAX_MESSAGE, LocalChannel, bind_local, connect_local
-from trioet.server.refusals import FREE
 from trioet.server.registration import RouterRegistration
 from trioet.server.router import (
     MAX_CALLERS_PER_USER,

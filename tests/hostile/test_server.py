@@ -21,9 +21,9 @@ from trioet.bootstrap.credentials import Credentials
 from trioet.errors import TrioetError
 from trioet.link.attachment import PROOF_DEADLINE_S
 from trioet.link.dial import dial
+from trioet.link.door import DEADLINE_S
 from trioet.link.line import LineBroken
 from trioet.link.resumable import HANDSHAKE_DEADLINE_S, ResumableLink, Role
-from trioet.server.door import DEADLINE_S
 from trioet.server.keeper import Keeper
 from trioet.server.local import bind_local
 from trioet.server.request import INVITED, OpenRequest

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trioet.errors import LocalError
-from trioet.server.door import Verdict
+from trioet.link.door import Verdict
 from trioet.server.local import MAX_MESSAGE, LocalChannel, bind_local, connect_local
 from trioet.server.registration import MAX_PAUSE_S, RouterRegistration
 from trioet.server.relay_policy import ANYWHERE, NOWHERE, RelayPattern, RelayPolicy

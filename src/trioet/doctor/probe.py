@@ -29,7 +29,7 @@ CONNECT_DEADLINE_S: Final = 5.0
 """A round trip takes 0.3 s at most, and a lost SYN is sent again after 1 and 3 s."""
 
 ANSWER_DEADLINE_S: Final = 10.0
-"""A router that has just started lets strangers wait for 8 s (trioet.server.door.PARK_S)."""
+"""A router that has just started lets strangers wait for 8 s (trioet.link.door.PARK_S)."""
 
 PARKED_S: Final = 7.0
 """Whoever hangs up after this long, and within PARK_S, is such a router."""

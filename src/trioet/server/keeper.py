@@ -22,13 +22,13 @@ import trio
 from trioet import __version__
 from trioet.bootstrap.credentials import new_real_credentials
 from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
+from trioet.link.door import Arrival, Door
 from trioet.link.line import LineBroken, SocketLine, source_of
+from trioet.link.refusals import Refusals
 from trioet.link.resumable import ResumableLink, Role, Unproven
-from trioet.server.door import Arrival, Door
 from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
-from trioet.server.refusals import Refusals
 from trioet.server.registration import RouterRegistration
 from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
 from trioet.server.request import (

@@ -15,9 +15,9 @@ from typing import Final
 import trio
 
 from trioet.errors import PeerError
+from trioet.link.door import Arrival
 from trioet.link.line import source_of
-from trioet.server.door import Arrival
-from trioet.server.refusals import Refusals
+from trioet.link.refusals import Refusals
 from trioet.server.relay import BUFFER, relay
 from trioet.session.descriptors import for_tunnels
 from trioet.session.destinations import CannotReach, connect

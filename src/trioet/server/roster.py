@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import trio
 
-from trioet.server.door import Arrival, Verdict
+from trioet.link.door import Arrival, Verdict
 
 ARRIVALS = 8
 """Connections that may wait for a session to look at them."""

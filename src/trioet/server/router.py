@@ -16,7 +16,7 @@ from typing import Any, Final
 import trio
 
 from trioet.errors import MessageError
-from trioet.server.door import Arrival, Door, Verdict, accept
+from trioet.link.door import Arrival, Door, Verdict, accept
 from trioet.server.grace import Grace
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
 from trioet.server.registration import IDS_PER_MESSAGE

@@ -22,7 +22,7 @@ import trio
 
 from trioet.errors import FrameError, MessageError, PeerError
 from trioet.link.line import source_of
-from trioet.server.refusals import Refusals
+from trioet.link.refusals import Refusals
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
 from trioet.wire.handshake import Handshake, connect_response_frame, relay_failure_frame
 from trioet.wire.messages import (

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioet.server.refusals import FREE, MAX_SOURCES, MOST, Refusals
+from trioet.link.refusals import FREE, MAX_SOURCES, MOST, Refusals
 
 A, B = "192.0.2.1", "2001:db8::/64"
 

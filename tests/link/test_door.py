@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioet.server import door as door_module
-from trioet.server.door import (
+from trioet.link import door as door_module
+from trioet.link.door import (
     DEADLINE_S,
     MAX_WAITING_PER_SOURCE,
     PARK_S,
@@ -20,7 +20,7 @@ from trioet.server.door import (
     Door,
     Verdict,
 )
-from trioet.server.refusals import FREE
+from trioet.link.refusals import FREE
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import Handshake, connect_request_frame
 from trioet.wire.messages import ConnectRequest, ConnectResponse, ConnectStatus
