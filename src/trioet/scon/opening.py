@@ -85,6 +85,7 @@ class _Keeper:
         self._scope = trio.CancelScope(shield=True)
         self._failure: Exception | None = None
         self._changed = trio.Event()
+        self._state = ""
         stream.link.on_change = self._line_changed
 
     def stop(self) -> None:
@@ -130,4 +131,7 @@ class _Keeper:
         link = self._stream.link
         if link.attached:
             self._changed.set()
-        self._on_state("" if link.attached else self._reconnector.reason)
+        state = "" if link.attached else self._reconnector.reason
+        if state != self._state:
+            self._state = state
+            self._on_state(state)

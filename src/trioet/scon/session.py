@@ -190,7 +190,6 @@ class Session:
         else:
             self._backend_end = Ended.BACKEND_CLOSED
         await self._say_the_end()
-        return self._backend_end
 
     async def _pump(self, backend: Line) -> None:
         link, counters = self.link, self._counters
@@ -203,10 +202,11 @@ class Session:
             counters.bytes_down += len(data)
             link.send(data)
 
-    async def _say_the_end(self) -> None:
+    async def _say_the_end(self) -> NoReturn:
         """The backend has ended: see that the client gets all that was said before.
 
-        Returns when it has proof, or has had its time.
+        Until it says that it has no more use for the session, or has had its time to come back
+        for what it lacks.
         """
         self.link.send_end()
         while True:
@@ -214,8 +214,6 @@ class Session:
             if not self._sealed:
                 line.shutdown()
             while self.link.line is line:
-                if self._sealed and self._client_ended and not self.link.unacknowledged:
-                    return
                 if not self._sealed or self._client_ended:
                     latest = trio.current_time() + self.policy.reuse_time
                     self._scope.deadline = min(self._scope.deadline, latest)
