@@ -29,7 +29,8 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "asyncio": "bootstrap/async",
     "google": "wire/protobuf.py",
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
-    "nacl": ("wire/sealing.py", "wire/agreement.py"),
+    "nacl": ("wire/sealing.py", "wire/agreement.py", "wire/scon_sealed.py"),
+    "cryptography": "wire/scon_arc4.py",
     "dns": "link/srv.py",
 }
 
