@@ -4,6 +4,7 @@ proxy between client and server that can cut."""
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,11 @@ async def listen(nursery: trio.Nursery, handler: Handler) -> int:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     nursery.start_soon(trio.serve_listeners, handle, [listener])
     return int(listener.socket.getsockname()[1])
+
+
+def reset_at_close(stream: trio.SocketStream) -> None:
+    """What was not sent is lost, and the peer is told so."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def dial_port(port: int, announcement: bytes = b"") -> Dial:
@@ -102,26 +108,20 @@ class Cutter:
 
     async def _carry(self, near: trio.SocketStream) -> None:
         self.connections += 1
-        limits = self.cut_after()
+        up, down = self.cut_after() or (-1, -1)
         scope = trio.CancelScope()
         self._scopes.append(scope)
-        far = await trio.open_tcp_stream("127.0.0.1", self._to_port)
-        with scope:
-            try:
-                async with trio.open_nursery() as nursery:
-                    up, down = limits or (-1, -1)
-                    nursery.start_soon(self._copy, near, far, up, scope)
-                    nursery.start_soon(self._copy, far, near, down, scope)
-            except* trio.BrokenResourceError:
-                pass
-        if scope.cancel_called:
-            for stream in (near, far):
-                stream.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, 0, 0, 0] + [0] * 4)
-                )
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(near)
-            await trio.aclose_forcefully(far)
+        async with near, await trio.open_tcp_stream("127.0.0.1", self._to_port) as far:
+            with scope:
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._copy, near, far, up, scope)
+                        nursery.start_soon(self._copy, far, near, down, scope)
+                except* trio.BrokenResourceError:
+                    scope.cancel()
+            if scope.cancel_called:
+                reset_at_close(near)
+                reset_at_close(far)
 
     async def _copy(
         self, source: trio.SocketStream, sink: trio.SocketStream, limit: int, cut: trio.CancelScope
