@@ -232,7 +232,7 @@ async def test_what_is_typed_waits_for_one_packet_of_bulk_at_most() -> None:
         cable.stall()
         await wait_all_tasks_blocked(0.02)
         assert ends.client.link.in_flight > 0
-        assert not ends.client.link.has_bulk_room()
+        assert not ends.client.link._room.has_bulk_room()
 
         ends.server.bulk = 0
         ends.client.type(b"a key")
@@ -260,13 +260,13 @@ async def test_while_anybody_waits_with_keystrokes_no_bulk_goes() -> None:
         cable.stall()
         while link.has_room():
             ends.client.type(bytes(16_000))
-        assert link.has_bulk_room(), "the network takes it"
+        assert link._room.has_bulk_room(), "the network takes it"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.wait_room)
             await wait_all_tasks_blocked()
-            assert not link.has_bulk_room()
+            assert not link._room.has_bulk_room()
             nursery.cancel_scope.cancel()
-        assert link.has_bulk_room()
+        assert link._room.has_bulk_room()
 
 
 async def test_channels_take_turns() -> None:
