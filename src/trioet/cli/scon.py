@@ -1,30 +1,18 @@
-"""`trioet scon`: goscon's Stable Connection Protocol, its server and its client."""
+"""`trioet scon`: goscon's protocol, as a server and as a client."""
 
 from __future__ import annotations
 
-import argparse
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
-COMMANDS: Final = {
-    "serve": "stand between clients that come and go and backends that must not notice",
+COMMANDS = {
+    "serve": "stand between clients whose connections break and backends that must not notice",
+    "connect": "reach a backend behind a goscon or a `trioet scon serve`",
 }
-"""Each has a module of its own, ``scon_NAME``."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The names of the subcommands only; each parses its own arguments."""
-    parser = argparse.ArgumentParser(
-        prog="trioet scon",
-        description="Sessions of goscon's protocol, which outlive their connections.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
-    return parser
 
 
 def main(argv: list[str]) -> int:
@@ -33,3 +21,18 @@ def main(argv: list[str]) -> int:
         build_parser().parse_args(argv)
     run: Callable[[list[str]], int] = import_module(f"trioet.cli.scon_{argv[0]}").main
     return run(argv[1:])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The names only: each subcommand parses its own arguments when chosen."""
+    import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="trioet scon",
+        description="The Stable Connection Protocol of goscon: a TCP connection to a backend that "
+        "outlives the client's own. `trioet scon COMMAND --help` tells more.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser

@@ -12,6 +12,7 @@ import logging
 import secrets
 import socket
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -291,7 +292,7 @@ class SconServer:
         self.counters.sessions += 1
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._use, session, line, 0, greeting, rest)
+                nursery.start_soon(self._use, session, line, 0, lambda: greeting, rest)
                 await session.run(self.dial)
         finally:
             del self.sessions[session.id]
@@ -303,10 +304,15 @@ class SconServer:
             self.counters.close_reasons[(session.end or Ended.STOPPED).value] += 1
 
     async def _use(
-        self, session: Session, line: SocketLine, position: int, greeting: bytes, rest: bytes
+        self,
+        session: Session,
+        line: SocketLine,
+        position: int,
+        greeting: Callable[[], bytes],
+        rest: bytes,
     ) -> None:
         try:
-            await session.use(line, position, greeting=greeting, rest=rest)
+            await session.use(line, position, greeting, rest)
         except LineBroken as error:
             log.debug("session %d: %s", session.id, error)
         except PeerError as error:
@@ -348,10 +354,12 @@ class SconServer:
             self._fail(sock, source, Code.UNKNOWN, "its session is over", refusal)
             return
         session.index = request.index
-        link.detach()
         self.counters.resumes += 1
         self.counters.resends.observe(link.sent - position)
-        greeting = frame(answer(Code.OK, link.received).text())
+
+        def greeting() -> bytes:
+            return frame(answer(Code.OK, link.received_count).text())
+
         await self._use(session, SocketLine(sock), position, greeting, rest)
 
     def _fail(
@@ -371,4 +379,4 @@ class SconServer:
         while True:
             await trio.sleep(TRIM_EVERY_S)
             for session in self.sessions.values():
-                session.link.trim_if_quiet(QUIET_S, session.policy.reuse_buffer)
+                session.link.trim_if_quiet(QUIET_S)

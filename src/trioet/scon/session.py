@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, NoReturn, TypeAlias
 
 import trio
 
@@ -100,13 +100,9 @@ class Session:
         self.end: Ended | None = None
         """Set when the session is over."""
         self.link = SconLink(
-            outward,
-            inward,
-            self,
-            budget=budget,
-            floor=policy.reuse_buffer,
-            max_kept=policy.max_kept,
+            self, budget=budget, floor=policy.reuse_buffer, max_kept=policy.max_kept
         )
+        self.link.agree(outward, inward)
         self.link.on_change = self._line_changed
         self.policy = policy
         self._counters = counters
@@ -115,8 +111,10 @@ class Session:
         self._pending: bytes | memoryview = b""
         """What came for the backend and was not taken yet."""
         self._client_ended = False
-        self._backend_ended = False
+        self._backend_end: Ended | None = None
         self._sealed = sealed
+        self._delivering = False
+        """A line's task hands over what came; another's waits."""
         self._greeted = False
         """The backend is there, and its announcement goes first."""
         self._proven = not sealed
@@ -139,7 +137,8 @@ class Session:
             with self._scope:
                 end = await self._carry(dial)
             if self._scope.cancelled_caught:
-                end = self.end or (Ended.NOT_RESUMED if self._proven else Ended.NOT_PROVEN)
+                gone = Ended.NOT_RESUMED if self._proven else Ended.NOT_PROVEN
+                end = self.end or self._backend_end or gone
         finally:
             self.end = end
             self.link.on_change = lambda: None
@@ -156,14 +155,18 @@ class Session:
     @property
     def lingers(self) -> bool:
         """The backend has ended: the session lasts only for a client that lacks its last bytes."""
-        return self._backend_ended and not self._sealed
+        return self._backend_end is not None and not self._sealed
 
     async def use(
-        self, line: Line, position: int, *, greeting: bytes = b"", rest: bytes = b""
-    ) -> None:
-        """Use a connection until it is gone; says why, as :meth:`SconLink.run` does."""
+        self, line: Line, position: int, greeting: Callable[[], bytes], rest: bytes
+    ) -> NoReturn:
+        """Use a connection until it is gone, as :meth:`SconLink.run` does.
+
+        Raises:
+          LineBroken, PeerError: why it is.
+        """
         try:
-            await self.link.run(line, position, greeting=greeting, rest=rest)
+            await self.link.run(line, position, greeting, rest)
         except PeerOver:
             self.finish(Ended.CLIENT_CLOSED)
             raise
@@ -183,11 +186,10 @@ class Session:
         try:
             await self._pump(self._backend)
         except LineBroken:
-            why = Ended.BACKEND_FAILED
+            self._backend_end = Ended.BACKEND_FAILED
         else:
-            why = Ended.BACKEND_CLOSED
+            self._backend_end = Ended.BACKEND_CLOSED
         await self._say_the_end()
-        return why
 
     async def _pump(self, backend: Line) -> None:
         link, counters = self.link, self._counters
@@ -200,30 +202,25 @@ class Session:
             counters.bytes_down += len(data)
             link.send(data)
 
-    async def _say_the_end(self) -> None:
+    async def _say_the_end(self) -> NoReturn:
         """The backend has ended: see that the client gets all that was said before.
 
-        Returns when it has proof, or has had its time.
+        Until it says that it has no more use for the session, or has had its time to come back
+        for what it lacks.
         """
-        self._backend_ended = True
         self.link.send_end()
         while True:
-            await self.link.wait_handed_over()
-            line = self.link.line
-            if line is None:
-                continue
+            line = await self.link.wait_handed_over()
             if not self._sealed:
                 line.shutdown()
             while self.link.line is line:
-                if self._sealed and self._client_ended and self.link.all_acknowledged:
-                    return
                 if not self._sealed or self._client_ended:
                     latest = trio.current_time() + self.policy.reuse_time
                     self._scope.deadline = min(self._scope.deadline, latest)
                 await self._changed.park()
 
     def _line_changed(self) -> None:
-        attached = self.link.line is not None
+        attached = self.link.attached
         if attached != self._attached:
             self._attached = attached
             self._counters.sessions_waiting += -1 if attached else 1
@@ -253,11 +250,12 @@ class Session:
 
     async def ready(self) -> None:
         """Hand to the backend what came. Cancellation leaves the rest for the next line."""
-        while not self._greeted and (self._pending or self._client_ended):
+        while self._delivering or (not self._greeted and (self._pending or self._client_ended)):
             await self._changed.park()
         backend = self._backend
-        if backend is None:
+        if backend is None or not (self._pending or self._client_ended):
             return
+        self._delivering = True
         try:
             while self._pending:
                 taken = backend.try_send(self._pending)
@@ -270,3 +268,6 @@ class Session:
                 backend.shutdown()
         except LineBroken:
             self._pending = b""  # whoever reads from the backend notices too
+        finally:
+            self._delivering = False
+            self._changed.unpark_all()
