@@ -17,9 +17,10 @@ def main(argv: list[str]) -> int:
     """Serve until told to end, or check a configuration."""
     options = build_parser().parse_args(argv)
     if options.print_unit:
-        from trioet.scon.unit import print_unit
+        from trioet.scon.unit import unit
+        from trioet.server.units import quoted_program
 
-        sys.stdout.write(print_unit())
+        sys.stdout.write(unit(quoted_program()))
         return 0
     if options.config is None:
         build_parser().error("--config is needed; docs/scon-operations.md has an example")

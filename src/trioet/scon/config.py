@@ -31,7 +31,7 @@ MAX_SHOWN: Final = 60
 
 MIN_PSK: Final = 16
 """Bytes of a pre-shared key."""
-MAX_PSK: Final = 1024
+MAX_PSK: Final = 64
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR

@@ -121,8 +121,8 @@ class Service:
         """
         names = ", ".join(f"{host}:{port}" for host, port in self.addresses)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._manage)
             await nursery.start(self._work, nursery.cancel_scope)
+            nursery.start_soon(self._manage)
             log.info("serving on %s", names)
             self._tell_ready()
             await self._follow_signals(nursery)

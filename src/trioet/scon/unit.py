@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from typing import Final
 
 # Reload reads the configuration again. A restart by systemd ends the sessions; SIGUSR2 does
@@ -58,12 +55,6 @@ WantedBy=multi-user.target
 """
 
 
-def print_unit() -> str:
-    """The unit, naming this installation's own program."""
-    called = shutil.which(sys.argv[0]) or ""
-    if os.path.basename(called) != "trioet":
-        called = os.path.join(os.path.dirname(sys.executable), "trioet")
-    path = os.path.abspath(called)
-    # systemd.service(5): % and $ doubled, a path with blanks in quotes.
-    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return UNIT.format(program=f'"{escaped}"' if escaped != path or " " in path else path)
+def unit(program: str) -> str:
+    """The unit, for a program named as systemd.service(5) wants it."""
+    return UNIT.format(program=program)

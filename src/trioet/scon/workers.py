@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -171,7 +172,9 @@ class Workers:
     async def metrics(self) -> list[Metric]:
         """The figures of all workers, each labelled with its number."""
         told = await self._ask_all(METRICS)
-        found = of_workers({str(number): from_json(data) for number, data in told.items() if data})
+        found = of_workers(
+            {str(number): from_json(data) for number, data in sorted(told.items()) if data}
+        )
         return [
             *found,
             gauge("trioet_scon_workers", "Workers that serve.", len(self._workers)),
@@ -224,9 +227,10 @@ async def work(serving: Serving, control: socket.socket) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_sigterm, nursery.cancel_scope)
         await nursery.start(_serve, serving, nursery.cancel_scope)
-        control.send(OK)
-        while word := await _received(control):
-            control.send(await _done(serving, word, nursery))
+        with suppress(BrokenPipeError):
+            control.send(OK)
+            while word := await _received(control):
+                control.send(await _done(serving, word, nursery))
         await serving.retire()
 
 
