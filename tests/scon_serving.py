@@ -129,6 +129,80 @@ async def serving(place: Path, name: str = "scon") -> AsyncIterator[Serve]:
         serve.kill()
 
 
+class Redis:
+    """A real redis-server, which keeps nothing on disk."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        (self.port,) = free_ports(1)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self.process = subprocess.Popen(  # noqa: ASYNC220 - it takes no time
+            [*command, "--dir", str(self.place)], stdout=subprocess.DEVNULL
+        )
+        with trio.fail_after(PATIENCE_S):
+            while not await answers(self.port):  # noqa: ASYNC110 - there is no event
+                await trio.sleep(0.02)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+
+
+async def answers(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
+
+
+@asynccontextmanager
+async def balancer(ports: list[int]) -> AsyncIterator[int]:
+    """A TCP balancer that knows nothing: each connection goes to the next proxy that answers."""
+    turn = 0
+
+    async def attend(client: trio.SocketStream) -> None:
+        nonlocal turn
+        for _ in ports:
+            turn += 1
+            try:
+                proxy = await trio.open_tcp_stream("127.0.0.1", ports[turn % len(ports)])
+                break
+            except OSError:
+                continue
+        else:
+            return
+        async with proxy, trio.open_nursery() as nursery:
+            nursery.start_soon(pump, client, proxy, nursery.cancel_scope)
+            nursery.start_soon(pump, proxy, client, nursery.cancel_scope)
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, attend, 0, host="127.0.0.1")
+        listeners: list[trio.SocketListener] = await nursery.start(serve)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def pump(
+    source: trio.SocketStream, target: trio.SocketStream, both: trio.CancelScope
+) -> None:
+    try:
+        async for data in source:
+            await target.send_all(data)
+        await target.send_eof()
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        both.cancel()
+
+
 @asynccontextmanager
 async def echo(prefix: bytes = b"") -> AsyncIterator[int]:
     """A backend that says ``prefix``, and then all that it hears; its port."""
@@ -154,9 +228,13 @@ class Client:
     def __init__(self, ports: list[int]) -> None:
         self.ports = ports
         self.lines: list[Line] = []
+        self.hindered: trio.Event | None = None
+        """If set: connections wait for it."""
         self.stream: SconStream
 
     async def dial(self) -> Line:
+        if self.hindered is not None:
+            await self.hindered.wait()
         port = self.ports[len(self.lines) % len(self.ports)]
         line = await dial("127.0.0.1", port)
         self.lines.append(line)

@@ -8,7 +8,7 @@ import pytest
 
 from trioet.errors import LocalError, UsageError
 from trioet.scon.announcing import MAX_HOOKED, announcing, load_hook
-from trioet.scon.server import HIDE_ADDRESS, Call
+from trioet.scon.session import HIDE_ADDRESS, Call
 
 RECORDED = bytes.fromhex(
     "002e550308010241020ffc3132372e302eff00302e313a33373232e3340f313237ff002e302e302e313a320f31323439"

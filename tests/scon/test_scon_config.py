@@ -156,6 +156,7 @@ def test_dump_shows_no_password() -> None:
         ('upstream_option.hook = "os.system"', "upstream_option.hook", "our_hooks:announce"),
         ('manager_option.names = ["a b"]', "manager_option.names", "host's name"),
         ('cluster.redis = "redis://h"', "cluster.listen", "is missing"),
+        ('cluster.redis = "http://:s3cret@h"', "cluster.redis = 'http://:***@h'", "redis://"),
         ("workers = 65", "workers", "from 1 to 64"),
         ("x\x00y = 1", "scon.toml", ""),
         ("x" * 10 + " = 1" * 9, "scon.toml", ""),

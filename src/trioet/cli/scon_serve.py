@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import socket
 
     from trioet.scon.config import SconConfig
 
@@ -53,24 +54,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _serve(config: SconConfig, reread: Callable[[], SconConfig]) -> None:
+    from trioet.cli.private import keep_private
+    from trioet.errors import TrioetError
+    from trioet.scon import inherited
+    from trioet.session.descriptors import raise_limit
+
+    keep_private()
+    raise_limit()
+    given = inherited.inherited()
+    try:
+        _run(config, reread, given)
+    except* TrioetError as group:
+        failure: BaseException = group
+    else:
+        return
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    raise failure
+
+
+def _run(
+    config: SconConfig, reread: Callable[[], SconConfig], given: dict[str, list[socket]]
+) -> None:
+    """Serve, as a worker if that is what this process was started for.
+
+    Raises:
+      TrioetError: it cannot; maybe in groups.
+    """
     import trio
 
-    from trioet.cli.private import keep_private
     from trioet.scon import inherited
     from trioet.scon.service import Service, Surroundings, seats_directory
     from trioet.scon.serving import Serving
     from trioet.scon.workers import work
     from trioet.server.places import runtime_dir
     from trioet.server.systemd import listen_fds, notify
-    from trioet.session.descriptors import raise_limit
 
-    keep_private()
-    raise_limit()
-    given = inherited.inherited()
     if inherited.CONTROL in given:
         listeners = given[inherited.CLIENTS]
         directory = seats_directory(runtime_dir(), listeners[0])
-        serving = Serving(config, reread, directory, listeners)
+        relays = given.get(inherited.RELAYS, [])
+        serving = Serving(config, reread, directory, listeners, relays)
         trio.run(work, serving, given[inherited.CONTROL][0])
         return
     surroundings = Surroundings(reread, runtime_dir(), notify, given, listen_fds())

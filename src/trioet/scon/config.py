@@ -30,8 +30,9 @@ MAX_SHOWN: Final = 60
 """Characters of a wrong value that an error shows."""
 
 MIN_PSK: Final = 16
-"""Bytes of a pre-shared key."""
+"""Bytes of a key in a file."""
 MAX_PSK: Final = 64
+"""The largest key of BLAKE2b."""
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
@@ -101,7 +102,7 @@ class ManagerOption:
 class Cluster:
     """``cluster``: proxies on several machines, which find each other by a Redis."""
 
-    redis: Annotated[str, keys.text] = ""
+    redis: Annotated[str, keys.redis] = ""
     listen: Annotated[tuple[tuple[str, int], ...], keys.listening] = ()
     advertise: Annotated[tuple[str, int] | None, keys.address] = None
     key_file: Annotated[str, keys.path] = ""
@@ -259,7 +260,9 @@ def _read(kind: type[_T], table: object, place: str) -> _T:
         except _Elsewhere:
             raise
         except ValueError as error:
-            raise ValueError(f"{place}{name} = {_shown(value)}: {error}") from None
+            raise ValueError(
+                f"{place}{name} = {_shown(_without_password(value))}: {error}"
+            ) from None
     return kind(**found)
 
 

@@ -152,5 +152,12 @@ def names(value: object) -> tuple[str, ...]:
     raise ValueError("a host's name without a port, or a list of such, belongs here")
 
 
+def redis(value: object) -> str:
+    """Where a Redis is, or nothing."""
+    if value == "" or (isinstance(value, str) and re.fullmatch(r"(rediss?|unix)://\S+", value)):
+        return text(value)
+    raise ValueError('where a Redis is belongs here, like "redis://redis.internal:6379/0"')
+
+
 def ignored(value: object) -> None:
     """What means nothing here, whatever it is."""

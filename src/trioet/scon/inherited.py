@@ -18,6 +18,8 @@ VARIABLE: Final = "TRIOET_SCON_SOCKETS"
 """``clients=5,6;manager=7``; removed from the environment when it has been read."""
 
 CLIENTS: Final = "clients"
+ACTIVATED: Final = "activated"
+"""Those for clients, if systemd opened them: taken as they are, whatever the configuration says."""
 MANAGER: Final = "manager"
 RELAYS: Final = "relays"
 CONTROL: Final = "control"

@@ -9,7 +9,7 @@ sessions of a process that was replaced live on to their end.
 
 A process that dies takes its sessions along; its socket then refuses, and so the answer to
 their clients is that there is no such session. On more machines than one, seats are given
-out by Redis, and ``elsewhere`` finds them: see :mod:`trioet.scon.redis_seats`.
+out by Redis, and ``elsewhere`` finds them: see :mod:`trioet.scon.cluster`.
 """
 
 from __future__ import annotations
@@ -179,10 +179,14 @@ class Neighbour:
 class SeatDirectory:
     """Gives away ids of the own seat, and finds who has the others. Owns its seats."""
 
-    def __init__(self, directory: str, seat: Seat, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, directory: str) -> None:
+        self.handed_over = 0
+        """Connections that were for other processes of this machine."""
+        self.passed_on = 0
+        """Connections that were for other machines."""
+        self.elsewhere: Elsewhere | None = None
         self._directory = directory
-        self._seats = [seat]
-        self._elsewhere = elsewhere
+        self._seats: list[Seat] = []
         self._turn = secrets.randbelow(LAST_TURN + 1)
         self._used: set[int] = set()
 
@@ -194,8 +198,8 @@ class SeatDirectory:
         """The one whose ids are given away now."""
         return self._seats[-1]
 
-    def move_to(self, seat: Seat) -> None:
-        """Give away ids of another seat from now on. Those of the old are still found here."""
+    def sit(self, seat: Seat) -> None:
+        """Give away ids of this seat from now on. Those of one before it are still found here."""
         self._seats.append(seat)
 
     def close(self) -> None:
@@ -222,13 +226,20 @@ class SeatDirectory:
         Raises:
           OSError: it cannot be said now.
         """
-        seat = seat_of(session_id)
         if self.is_own(session_id):
             return None
-        caller = call(_path(self._directory, seat))
-        if caller is not None:
-            return Neighbour(caller)
-        return await self._elsewhere(seat) if self._elsewhere else None
+        neighbour = self.find_near(session_id)
+        if neighbour is not None:
+            self.handed_over += 1
+            return neighbour
+        found = await self.elsewhere(seat_of(session_id)) if self.elsewhere else None
+        self.passed_on += found is not None
+        return found
+
+    def find_near(self, session_id: int) -> Neighbour | None:
+        """Which other process of this machine has the seat of this id."""
+        caller = call(_path(self._directory, seat_of(session_id)))
+        return None if caller is None else Neighbour(caller)
 
     def is_own(self, session_id: int) -> bool:
         """True if no other process can have this session."""

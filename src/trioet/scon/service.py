@@ -95,8 +95,13 @@ class Service:
         given = surroundings.inherited
         token_file = config.manager_option.token_file
         self._token = read_token(token_file) if token_file else None
-        self._listeners = open_listeners(
-            config.tcp, [*given.get(inherited.CLIENTS, ()), *surroundings.activated]
+        self._activated = [*surroundings.activated, *given.get(inherited.ACTIVATED, ())]
+        self._listeners = self._activated or open_listeners(
+            config.tcp, given.get(inherited.CLIENTS, ())
+        )
+        cluster = config.cluster
+        self._relays = open_listeners(
+            cluster.listen if cluster.redis else (), given.get(inherited.RELAYS, ())
         )
         self._managers = _open_manager(config, given.get(inherited.MANAGER, ()), self._token)
         self._predecessor = given.get(inherited.READY, ())
@@ -104,9 +109,11 @@ class Service:
         directory = seats_directory(surroundings.runtime, self._listeners[0])
         self._crew: Crew
         if config.workers > 1:
-            self._crew = Workers(config, surroundings.reread, self._listeners)
+            self._crew = Workers(config, surroundings.reread, self._listeners, self._relays)
         else:
-            self._crew = Serving(config, surroundings.reread, directory, self._listeners)
+            self._crew = Serving(
+                config, surroundings.reread, directory, self._listeners, self._relays
+            )
         self._managing = trio.CancelScope()
 
     @property
@@ -190,7 +197,8 @@ class Service:
         """Let a successor serve, and end with the last session; if it does not, go on."""
         ours, its = socket.socketpair()
         sockets = {
-            inherited.CLIENTS: self._listeners,
+            inherited.ACTIVATED if self._activated else inherited.CLIENTS: self._listeners,
+            inherited.RELAYS: self._relays,
             inherited.MANAGER: self._managers,
             inherited.READY: [its],
         }
@@ -240,6 +248,10 @@ def seats_directory(runtime: str, listener: socket.socket) -> str:
 def _open_manager(
     config: SconConfig, given: Sequence[socket.socket], token: str | None
 ) -> list[socket.socket]:
-    if given or not config.manager:
-        return list(given)
-    return [listen(parse_place(config.manager), token)]
+    """As is configured now; what a predecessor had elsewhere is closed."""
+    place = parse_place(config.manager) if config.manager else None
+    for listener in given:
+        if place and listener.getsockname() in (place.path, (place.host, place.port)):
+            return [listener]
+        listener.close()
+    return [listen(place, token)] if place else []

@@ -5,19 +5,32 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import trio
 
+from trioet.errors import LocalError, PeerError
 from trioet.health.endpoint import Health
-from trioet.health.metrics import Metric
+from trioet.health.metrics import Metric, counter, gauge
 from trioet.scon.announcing import announcing, load_hook
-from trioet.scon.config import SconConfig
+from trioet.scon.cluster import Cluster, join
+from trioet.scon.config import SconConfig, read_secret
 from trioet.scon.management import metrics
-from trioet.scon.seats import SeatDirectory, receive, take_seat
+from trioet.scon.relays import RelayDoor
+from trioet.scon.seats import Seat, SeatDirectory, receive, take_seat
 from trioet.scon.server import SconServer
 from trioet.scon.targets import Targets
+from trioet.wire.scon_handshake import (
+    Code,
+    FrameReader,
+    ResumeAnswer,
+    ResumeRequest,
+    frame,
+    parse_request,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,44 +53,103 @@ class Serving:
         reread: Callable[[], SconConfig],
         directory: str,
         listeners: Sequence[socket.socket],
+        relays: Sequence[socket.socket] = (),
     ) -> None:
-        """Take a seat in ``directory``; own it and the ``listeners``.
+        """``directory`` is where the seats are. Owns the ``listeners``, and those for ``relays``.
 
         Raises:
           UsageError: the hook, or a key's file, cannot be had.
-          LocalError: the directory cannot be used.
         """
         self.config = config
         self._reread = reread
         self._listeners = listeners
-        dial, policy = _targets(config).dial, config.policy()
-        seat = take_seat(directory)
-        assert seat is not None, "a seat by chance is a free one"
-        self._directory = SeatDirectory(directory, seat)
-        self.server = SconServer(dial, policy, directory=self._directory)
-        self._accepting = [trio.CancelScope() for _ in listeners]
+        self._relays = relays
+        self._place = directory
+        self._directory = SeatDirectory(directory)
+        self._cluster: Cluster | None = None
+        self._cluster_key = read_secret(config.cluster.key_file) if config.cluster.redis else b""
+        self.server = SconServer(_targets(config).dial, config.policy(), directory=self._directory)
+        self._accepting = [trio.CancelScope() for _ in (*listeners, *relays)]
         self._state = "ok"
 
     def __repr__(self) -> str:
         return f"<Serving {self._state} {self._directory!r} {self.server!r}>"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled, or until the last session has ended after drain or retire."""
+        """Serve until cancelled, or until the last session has ended after drain or retire.
+
+        Raises:
+          LocalError: the seats' directory, or Redis, cannot be used.
+        """
         try:
-            async with trio.open_nursery() as beside:
-                beside.start_soon(self._take_what_is_handed_over, beside)
-                async with trio.open_nursery() as nursery:
-                    for listener, scope in zip(self._listeners, self._accepting, strict=True):
-                        nursery.start_soon(self.server.serve, listener, scope)
-                    task_status.started()
-                beside.cancel_scope.cancel()
+            async with AsyncExitStack() as stack:
+                if self.config.cluster.redis:
+                    await self._join(stack)
+                async with trio.open_nursery() as beside:
+                    await self._sit(beside)
+                    if self._cluster:
+                        beside.start_soon(self._cluster.keep, partial(self._sit, beside))
+                    await self._serve(task_status)
+                    beside.cancel_scope.cancel()
         finally:
             self._directory.close()
 
-    async def _take_what_is_handed_over(self, nursery: trio.Nursery) -> None:
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        door = RelayDoor(self._cluster_key, self._deliver)
+        scopes = iter(self._accepting)
+        async with trio.open_nursery() as nursery:
+            for listener in self._listeners:
+                nursery.start_soon(self.server.serve, listener, next(scopes))
+            for listener in self._relays:
+                nursery.start_soon(door.serve, listener, next(scopes))
+            task_status.started()
+
+    async def _join(self, stack: AsyncExitStack) -> None:
+        cluster = self.config.cluster
+        assert cluster.advertise is not None, "config.py sees to it"
+        self._cluster = await stack.enter_async_context(
+            join(cluster.redis, cluster.advertise, self._cluster_key)
+        )
+        self._directory.elsewhere = self._cluster.find
+
+    async def _sit(self, nursery: trio.Nursery) -> None:
+        """Take a seat, and in ``nursery`` what is handed to it.
+
+        Raises:
+          LocalError: none can be had.
+        """
+        seat = None
+        while seat is None:
+            try:
+                number = await self._cluster.take() if self._cluster else None
+            except OSError as error:
+                raise LocalError(f"cannot reach the Redis of cluster.redis: {error}") from error
+            seat = take_seat(self._place, number)
+        self._directory.sit(seat)
+        nursery.start_soon(self._take_what_is_handed_over, seat, nursery)
+
+    async def _take_what_is_handed_over(self, seat: Seat, nursery: trio.Nursery) -> None:
         while True:
-            sock, preface = await receive(self._directory.seat)
+            sock, preface = await receive(seat)
             nursery.start_soon(self.server.admit, sock, preface)
+
+    async def _deliver(self, sock: socket.socket, preface: bytes) -> None:
+        """A connection that another machine's proxy passed on: of a session on this machine.
+
+        It is never passed on again, so no two proxies can play ball with it.
+        """
+        reader = FrameReader()
+        with sock, suppress(PeerError, OSError):
+            text = reader.feed(preface)
+            request = parse_request(text) if text is not None else None
+            if not isinstance(request, ResumeRequest):
+                return
+            if self._directory.is_own(request.session_id):
+                await self.server.admit(sock, preface)
+            elif neighbour := self._directory.find_near(request.session_id):
+                await neighbour.take(sock, preface)
+            else:
+                sock.send(frame(ResumeAnswer(0, Code.UNKNOWN).text()))
 
     def health(self) -> Health:
         """Whether new sessions are welcome."""
@@ -85,7 +157,24 @@ class Serving:
 
     async def metrics(self) -> list[Metric]:
         """The figures of this process."""
-        return metrics(self.server.counters, self.server.kept_bytes)
+        directory, cluster = self._directory, self._cluster
+        found = metrics(self.server.counters, self.server.kept_bytes)
+        found += [
+            counter(
+                "trioet_scon_handed_over_total",
+                "Connections handed to other processes of this machine.",
+                directory.handed_over,
+            ),
+            counter(
+                "trioet_scon_passed_on_total",
+                "Connections passed to other machines.",
+                directory.passed_on,
+            ),
+        ]
+        if cluster:
+            name, meaning = "trioet_scon_redis_connected", "Whether Redis answered last."
+            found.append(gauge(name, meaning, cluster.connected))
+        return found
 
     async def reload(self) -> None:
         """Read the configuration again. What is wrong with it changes nothing.

@@ -18,6 +18,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 import trio
@@ -103,10 +104,11 @@ class Workers:
         config: SconConfig,
         reread: Callable[[], SconConfig],
         listeners: Sequence[socket.socket],
+        relays: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config
         self._reread = reread
-        self._listeners = listeners
+        self._sockets = {inherited.CLIENTS: listeners, inherited.RELAYS: relays}
         self._workers: dict[int, _Worker] = {}
         self._state = "ok"
         self._restarts = 0
@@ -155,9 +157,7 @@ class Workers:
         ours.setblocking(False)
         try:
             with its:
-                process = inherited.start_heir(
-                    {inherited.CLIENTS: self._listeners, inherited.CONTROL: [its]}
-                )
+                process = inherited.start_heir({**self._sockets, inherited.CONTROL: [its]})
         except OSError as error:
             ours.close()
             raise LocalError(f"cannot start a worker: {error}") from error
@@ -206,7 +206,7 @@ class Workers:
         """Have every worker accept nothing more, and end with its last session."""
         self._state = "retired"
         await self._ask_all(RETIRE)
-        for listener in self._listeners:
+        for listener in chain(*self._sockets.values()):
             listener.close()
 
     async def _ask_all(self, word: bytes) -> dict[int, bytes]:
