@@ -259,6 +259,7 @@ class Sizes:
                 (resumable, {"ACK_EVERY": self.acknowledge}),
                 (channel, {"FIRST_CREDIT": self.credit, "MOST_CREDIT": 2 * self.credit}),
                 (forwards, {"FIRST_CREDIT": self.credit, "MAX_EXTRA": 3 * self.credit}),
+                (forwards, {"EARLY": self.credit // 2}),
             ):
                 for name, value in values.items():
                     patches.enter_context(patch.object(module, name, value))

@@ -13,7 +13,7 @@ from trioet.errors import HandshakeError, SessionLost, TooFarBehind, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.lines import PeerClosed, receive
 from trioet.link.resumable import Refused
-from trioet.scon.link import Receiver, SconLink, StreamAttachment
+from trioet.scon.link import PeerOver, Receiver, SconLink, StreamAttachment
 from trioet.scon.policy import MAX_KEPT, Secure
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.messages import ConnectStatus
@@ -89,6 +89,8 @@ class CallingLink(SconLink):
         attachment = self.new_attachment(line)
         try:
             await self.run_attachment(attachment, partial(self._converse, attachment, target))
+        except PeerOver as error:
+            raise SessionLost("the backend is gone") from error
         except (LineBroken, TrioetError) as error:
             if attachment.proven:
                 self._closed_in_order = isinstance(error, PeerClosed)

@@ -61,6 +61,7 @@ async def open_scon_stream(
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keeper.run)
+        nursery.start_soon(keeper.stop_when_closed)
         try:
             await keeper.wait_established(f"{host} port {port}")
             yield stream
@@ -68,6 +69,7 @@ async def open_scon_stream(
         except BaseException as error:
             failure = error
         keeper.stop()
+        stream.closed.set()
     stream.link.close()
     if failure is not None:
         raise failure
@@ -91,6 +93,11 @@ class _Keeper:
     def stop(self) -> None:
         """Close what there is."""
         self._scope.cancel()
+
+    async def stop_when_closed(self) -> None:
+        """Let go of the connection as soon as the stream needs it no more."""
+        await self._stream.closed.wait()
+        self.stop()
 
     async def wait_established(self, where: str) -> None:
         """Return when there is a session. Cancellation changes nothing.

@@ -113,6 +113,7 @@ class Session:
         self._client_ended = False
         self._backend_end: Ended | None = None
         self._sealed = sealed
+        self._said_over = False
         self._delivering = False
         """A line's task hands over what came; another's waits."""
         self._greeted = False
@@ -183,6 +184,7 @@ class Session:
         self._pending = announcement + bytes(self._pending)
         self._greeted = True
         self._changed.unpark_all()
+        await self.ready()
         try:
             await self._pump(self._backend)
         except LineBroken:
@@ -190,6 +192,7 @@ class Session:
         else:
             self._backend_end = Ended.BACKEND_CLOSED
         await self._say_the_end()
+        return self._backend_end
 
     async def _pump(self, backend: Line) -> None:
         link, counters = self.link, self._counters
@@ -202,22 +205,35 @@ class Session:
             counters.bytes_down += len(data)
             link.send(data)
 
-    async def _say_the_end(self) -> NoReturn:
+    async def _say_the_end(self) -> None:
         """The backend has ended: see that the client gets all that was said before.
 
         Until it says that it has no more use for the session, or has had its time to come back
         for what it lacks.
         """
-        self.link.send_end()
+        if self._backend_end is Ended.BACKEND_FAILED:
+            self._backend_gone()
+        else:
+            self.link.send_end()
         while True:
             line = await self.link.wait_handed_over()
             if not self._sealed:
                 line.shutdown()
             while self.link.line is line:
-                if not self._sealed or self._client_ended:
+                if self._said_over and not self.link.unacknowledged:
+                    return
+                if not self._sealed or self._client_ended or self._said_over:
                     latest = trio.current_time() + self.policy.reuse_time
                     self._scope.deadline = min(self._scope.deadline, latest)
                 await self._changed.park()
+
+    def _backend_gone(self) -> None:
+        """The backend takes nothing more. Its reader notices too; a sealed session's client is
+        told, and need not send on for nothing."""
+        if self._sealed and not self._said_over:
+            self._said_over = True
+            self.link.send_over()
+            self._changed.unpark_all()
 
     def _line_changed(self) -> None:
         attached = self.link.attached
@@ -233,28 +249,43 @@ class Session:
     # Receiver
 
     def arrived(self, data: bytes) -> None:
-        """Bytes of the client's; :meth:`ready` hands them to the backend."""
+        """Bytes of the client's: to the backend at once, or as soon as :meth:`ready` can."""
         self._counters.bytes_up += len(data)
-        self._pending = data if not self._pending else bytes(self._pending) + data
+        if self._pending or not self._greeted:
+            self._pending = bytes(self._pending) + data
+            return
+        assert self._backend is not None, "it was greeted"
+        try:
+            taken = self._backend.try_send(data)
+        except LineBroken:
+            self._backend_gone()
+            return
+        if taken < len(data):
+            self._pending = memoryview(data)[taken:]
 
     def ended(self) -> None:
         """The client will send no more."""
         self._client_ended = True
+        self._changed.unpark_all()
 
     def heard(self) -> None:
         """Something came that is the client's beyond doubt, if the protocol has such a thing."""
         if not self._proven:
             self._proven = True
             self._scope.deadline = math.inf
-        self._changed.unpark_all()
+            self._changed.unpark_all()
+        elif self._said_over:
+            self._changed.unpark_all()  # it may have been an acknowledgement
 
     async def ready(self) -> None:
-        """Hand to the backend what came. Cancellation leaves the rest for the next line."""
-        while self._delivering or (not self._greeted and (self._pending or self._client_ended)):
+        """Return when the backend has all that came. Cancellation leaves the rest for the next
+        line."""
+        if not self._pending and not self._client_ended:
+            return
+        while self._delivering or not self._greeted:
             await self._changed.park()
         backend = self._backend
-        if backend is None or not (self._pending or self._client_ended):
-            return
+        assert backend is not None, "it was greeted"
         self._delivering = True
         try:
             while self._pending:
@@ -267,7 +298,8 @@ class Session:
             if self._client_ended:
                 backend.shutdown()
         except LineBroken:
-            self._pending = b""  # whoever reads from the backend notices too
+            self._pending = b""
+            self._backend_gone()
         finally:
             self._delivering = False
             self._changed.unpark_all()

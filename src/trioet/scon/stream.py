@@ -134,18 +134,19 @@ class SconStream(trio.abc.HalfCloseableStream):
         self._closing = True
         self._changed.unpark_all()
         self.link.wake()
+        if self.link.established and self._lost is None:
+            self._say_end()
+            self.link.send_over()
         try:
             with trio.move_on_after(self.close_timeout):
                 await trio.lowlevel.checkpoint()
-                await self._deliver()
+                await self._wait_delivered()
         finally:
             self.closed.set()
 
-    async def _deliver(self) -> None:
-        if not self.link.established or self._lost is not None:
+    async def _wait_delivered(self) -> None:
+        if not self.link.established:
             return
-        self._say_end()
-        self.link.send_over()
         try:
             if self.link.sealed:
                 await self.link.wait_acknowledged()
