@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,6 +268,29 @@ def test_a_poor_key_is_refused(tmp_path: Path, content: str, mode: int) -> None:
         read_secret(str(tmp_path / "key"))
     with pytest.raises(UsageError, match="No such file"):
         read_secret(str(tmp_path / "none"))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "scon-operations.md").read_text()
+
+
+def test_the_manuals_examples_can_be_followed(tmp_path: Path) -> None:
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.MULTILINE)
+    examples = [textwrap.dedent(block) for block in blocks]
+    least = next(example for example in examples if "[[hosts]]" in example)
+    cluster = next(example for example in examples if "[cluster]" in example)
+
+    config = parse_toml(f"{least}\n{cluster}", "the page")
+
+    assert config.hosts == (Host("game", ("10.0.0.7", 8000)),)
+    assert config.cluster.advertise == ("10.0.0.5", 1249)
+
+
+def test_the_manual_knows_every_key() -> None:
+    every = dump(parse_toml(f"{LEAST}upstream_option.resolv.port = 1", "x")).splitlines()
+    keys = {line.partition(" = ")[0] for line in every if " = " in line}
+    named = set(re.findall(r"\w+(?=`| =)", PAGE))
+
+    assert {key.rpartition(".")[2] for key in keys} - named == set()
 
 
 _VALUES = st.recursive(
