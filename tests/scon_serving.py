@@ -42,10 +42,10 @@ class Serve:
         lines += [text, f'[[hosts]]\nname = "echo"\naddr = "127.0.0.1:{backend}"\n']
         self.file.write_text("\n".join(lines))
 
-    async def start(self) -> None:
+    async def start(self, **environment: str) -> None:
         """Start, and wait until it serves."""
         command = [sys.executable, "-m", "trioet.cli.main", "scon", "serve"]
-        environment = {**os.environ, "TRIOET_RUNTIME_DIR": str(self.place)}
+        environment = {**os.environ, "TRIOET_RUNTIME_DIR": str(self.place), **environment}
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - it takes no time
                 [*command, "--config", str(self.file)], env=environment, stderr=log, cwd=self.place
@@ -92,9 +92,12 @@ class Serve:
                 await trio.sleep(0.02)
         return self.process.returncode
 
-    async def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+    async def get(
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None
+    ) -> tuple[int, str]:
         """Status and text of a page of the management port."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.manager}{path}", method=method)
+        url = f"http://127.0.0.1:{self.manager}{path}"
+        request = urllib.request.Request(url, method=method, headers=headers or {})
 
         def ask() -> tuple[int, str]:
             try:

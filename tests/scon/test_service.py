@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +121,123 @@ async def test_a_reload_of_what_is_wrong_changes_nothing(serve: Serve) -> None:
         assert text.startswith(f"failed: {serve.file}: no key is called 'hostz'")
         async with session(serve.port) as client:
             await client.say(b"x")
+
+
+async def test_who_manages_it_shows_the_token(serve: Serve) -> None:
+    (serve.place / "token").write_text("0123456789abcdef")
+    (serve.place / "token").chmod(0o600)
+    serve.configure(1, f'manager_option.token_file = "{serve.place}/token"')
+    await serve.start()
+
+    for path, method in (("/metrics", "GET"), ("/config", "GET"), ("/reload", "POST")):
+        assert (await serve.get(path, method))[0] == 401
+        shown = {"Authorization": "Bearer 0123456789abcdef"}
+        assert (await serve.get(path, method, shown))[0] == 200
+
+
+async def test_a_unix_socket_for_management_goes_on_to_the_successor(serve: Serve) -> None:
+    path = serve.place / "m.sock"
+    serve.configure(1, manager=f"unix:{path}")
+    starting = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            with starting:
+                await serve.start()
+
+        nursery.start_soon(start)
+        with trio.fail_after(60):
+            before = await metrics_at(path)
+        starting.cancel()
+    assert "goscon_connection_accepts 0" in before
+
+    serve.signal(signal.SIGUSR2)
+    assert await serve.ended() == 0
+
+    assert "goscon_connection_accepts 0" in await metrics_at(path)
+    heir = int(serve.log.partition("INFO process ")[2].split()[0])
+    os.kill(heir, signal.SIGTERM)
+    await until(lambda: is_zombie(heir), 60)
+
+
+async def metrics_at(path: Path) -> str:
+    while True:
+        try:
+            stream = await trio.open_unix_socket(path)
+        except OSError:
+            await trio.sleep(0.02)
+            continue
+        async with stream:
+            await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            return b"".join([bytes(data) async for data in stream]).decode()
+
+
+async def test_a_backend_is_told_who_comes_by_proxy_sproto_and_hook(serve: Serve) -> None:
+    (serve.place / "our_hooks.py").write_text(
+        "def announce(call):\n    return b'<%s from %s>' % (call.target, call.client[0].encode())\n"
+    )
+    option = 'upstream_option = { proxy_protocol = 1, sproto = 3, hook = "our_hooks:announce" }'
+    async with echo() as backend:
+        serve.configure(backend, option)
+        await serve.start(PYTHONPATH=f"{serve.place}:{os.environ.get('PYTHONPATH', '')}")
+        async with session(serve.port) as client:
+            heard = b""
+            with trio.fail_after(60):
+                while not heard.endswith(b">"):
+                    heard += await client.stream.receive_some(1000)
+
+    line, _, rest = heard.partition(b"\r\n")
+    assert line.startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
+    assert line.endswith(b" %d" % serve.port)
+    assert b"U\x03\x08\x01\x02A\x02" in rest  # the recorded header, goscon's description 5.5
+    assert rest.endswith(b"<echo from 127.0.0.1>")
+
+
+async def test_a_hook_that_is_not_there_is_told_at_the_start(serve: Serve) -> None:
+    serve.configure(1, 'upstream_option.hook = "no_such_module:f"')
+
+    with pytest.raises(AssertionError, match=r"upstream_option\.hook = 'no_such_module:f'"):
+        await serve.start()
+
+    assert "Traceback" not in serve.log
+
+
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+async def test_the_ports_that_systemd_opened_are_served_and_go_on_to_the_successor(
+    serve: Serve,
+) -> None:
+    async with echo() as backend:
+        serve.configure(backend)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            command = ["-m", "trioet.cli.main", "scon", "serve", "--config", str(serve.file)]
+            with (serve.place / "log").open("ab") as log:
+                serve.process = subprocess.Popen(  # noqa: ASYNC220 - it takes no time
+                    [sys.executable, "-c", AS_SYSTEMD, str(listener.fileno()), *command],
+                    pass_fds=[listener.fileno()],
+                    stderr=log,
+                    env={**os.environ, "TRIOET_RUNTIME_DIR": str(serve.place)},
+                )
+        await serve.until_healthy()
+        async with session(port) as client:
+            await client.say(b"before")
+            serve.signal(signal.SIGUSR2)
+            await until(lambda: "serves now" in serve.log, 60)
+            client.cut()
+            await client.say(b"after")
+        await serve.ended()
+        heir = int(serve.log.partition("INFO process ")[2].split()[0])
+        async with session(port) as client:
+            await client.say(b"new")
+        os.kill(heir, signal.SIGTERM)
+        await until(lambda: is_zombie(heir), 60)
 
 
 async def test_an_unknown_target_is_told_by_the_end_of_the_session(serve: Serve) -> None:
