@@ -113,7 +113,13 @@ async def test_a_seat_that_was_given_to_another_is_lost(
         assert await other.take() == seat
         lost = trio.Event()
 
+        refused = False
+
         async def tell() -> None:
+            nonlocal refused
+            if not refused:
+                refused = True
+                raise LocalError("not now")
             lost.set()
 
         async with trio.open_nursery() as nursery:

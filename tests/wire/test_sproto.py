@@ -44,6 +44,12 @@ def test_ipv6_is_written_as_go_writes_it() -> None:
     assert b"[::1]:2" in said
 
 
+def test_ipv4_at_a_socket_of_both_families_is_ipv4() -> None:
+    both = announcement(3, ("::ffff:127.0.0.1", 37224), ("::ffff:127.0.0.1", 21249))
+
+    assert both == RECORDED
+
+
 def test_the_examples_of_sprotos_page() -> None:
     assert pack(bytes.fromhex("080000000300020019000000aa010000")) == bytes.fromhex(
         "5108030231 19aa01".replace(" ", "")

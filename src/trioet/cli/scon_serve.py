@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -25,16 +26,16 @@ def main(argv: list[str]) -> int:
         return 0
     if options.config is None:
         build_parser().error("--config is needed; docs/scon-operations.md has an example")
-    from trioet.scon.config import dump, read_config
+    from trioet.scon.config import dump
 
-    config = read_config(options.config)
+    config = configuration(options)
     if options.check or options.dump:
         config.policy()
         sys.stdout.write(dump(config) if options.dump else f"{options.config}: ok\n")
         return 0
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
-    _serve(config, lambda: read_config(options.config))
+    _serve(config, lambda: configuration(options))
     return 0
 
 
@@ -46,11 +47,31 @@ def build_parser() -> argparse.ArgumentParser:
         "take over while this one's sessions live on; SIGQUIT ends with the last session.",
     )
     parser.add_argument("--config", metavar="FILE", help="TOML, or goscon's own YAML")
+    parser.add_argument(
+        "--workers", metavar="N", type=int, help="processes that share the port (1)"
+    )
     parser.add_argument("-t", "--check", action="store_true", help="check the configuration only")
     parser.add_argument("-T", "--dump", action="store_true", help="check it, and show all of it")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
     parser.add_argument("--print-unit", action="store_true", help="print a systemd unit and exit")
     return parser
+
+
+def configuration(options: argparse.Namespace) -> SconConfig:
+    """The file's settings, with the command line's on top.
+
+    Raises:
+      UsageError: the file cannot be followed, or a value is impossible.
+    """
+    from trioet.errors import UsageError
+    from trioet.scon.config import MAX_WORKERS, read_config
+
+    config = read_config(options.config)
+    if options.workers is None:
+        return config
+    if not 0 < options.workers <= MAX_WORKERS:
+        raise UsageError(f"--workers {options.workers}: from 1 to {MAX_WORKERS}")
+    return dataclasses.replace(config, workers=options.workers)
 
 
 def _serve(config: SconConfig, reread: Callable[[], SconConfig]) -> None:

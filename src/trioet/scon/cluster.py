@@ -49,8 +49,6 @@ ASK_S: Final = 2.0
 ATTEMPTS: Final = 64
 """Seats that are tried by chance: with half of all taken, one run in 10**19 finds none."""
 
-REMEMBERED: Final = SEATS
-
 KEY: Final = "trioet:scon:seat:%d"
 
 # Only whoever holds the seat, or finds it free, may renew it; only its holder gives it up.
@@ -103,18 +101,18 @@ class Cluster:
         """Keep what :meth:`take` gave, until cancelled; that gives nothing up.
 
         ``lost`` is called when Redis was away for long and somebody else got a seat of ours
-        meanwhile: new sessions must not get its ids.
+        meanwhile: new sessions must not get its ids. If it raises LocalError it is called again.
         """
         while True:
             await trio.sleep(RENEW_EVERY_S)
             for number in self._held[:]:
                 try:
                     if not await self._renew(number):
-                        self._held.remove(number)
                         log.error("seat %d was given to another proxy; taking another", number)
                         await lost()
-                except OSError as error:
-                    log.warning("Redis is away: %s", error)
+                        self._held.remove(number)
+                except (OSError, LocalError) as error:
+                    log.warning("cluster: %s", error)
                     break
 
     async def give_up(self) -> None:

@@ -64,6 +64,7 @@ def _filled(group: bytes) -> bool:
 
 
 def _text(address: Address) -> bytes:
-    """As Go writes an address."""
+    """As Go writes an address; IPv4 as such, also if a socket of both families tells it."""
     host, port = address
+    host = host.removeprefix("::ffff:") if "." in host else host
     return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
