@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from scon_caller import Caller
 from trioet.link.dial import dial as dial_tcp
 from trioet.scon.policy import Policy
 from trioet.scon.server import Backend, Call, Dial, SconServer
@@ -60,7 +61,13 @@ class Ends:
     server: SconServer
     port: int
     nursery: trio.Nursery
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Call]
+    callers: list[Caller] = field(default_factory=list)
+
+    def caller(self) -> Caller:
+        """A client, whose connections are closed when the server is."""
+        self.callers.append(Caller(self.port))
+        return self.callers[-1]
 
 
 @asynccontextmanager
@@ -80,7 +87,12 @@ async def serving(
 
         server = SconServer(dial, policy)
         nursery.start_soon(server.serve, listener)
-        yield Ends(server, listener.getsockname()[1], nursery, calls)
+        ends = Ends(server, listener.getsockname()[1], nursery, calls)
+        try:
+            yield ends
+        finally:
+            for caller in ends.callers:
+                caller.close()
         nursery.cancel_scope.cancel()
 
 

@@ -91,60 +91,62 @@ async def test_a_download_that_breaks_again_and_again_is_resumed_every_time(secu
         await stream.aclose()
 
     with trio.fail_after(LONG):
-        async with serving(upload) as ends, cut_between(ends) as cutter:
-            async with open_scon_stream("127.0.0.1", cutter.port, secure=secure) as stream:
-                await stream.send_all(b"?")
-                got, cuts = bytearray(), 0
-                while len(got) < len(data):
-                    got += await stream.receive_some()
-                    if len(got) > (cuts + 1) * 700_000:
-                        cuts += 1
-                        cutter.cut()
-                assert got == data
-                assert stream.link.resumes >= 10
-                assert ends.server.counters.handshake_errors == {}
+        async with (
+            serving(upload) as ends,
+            cut_between(ends) as cutter,
+            open_scon_stream("127.0.0.1", cutter.port, secure=secure) as stream,
+        ):
+            await stream.send_all(b"?")
+            got, cuts = bytearray(), 0
+            while len(got) < len(data):
+                got += await stream.receive_some()
+                if len(got) > (cuts + 1) * 700_000:
+                    cuts += 1
+                    cutter.cut()
+            assert got == data
+            assert stream.link.resumes >= 10
+            assert ends.server.counters.handshake_errors == {}
 
 
 async def test_a_sealed_session_is_a_half_closeable_stream() -> None:
-    async with AsyncExitStack() as stack:
-        pairs: list[trio.SocketStream] = []
-        send, receive = trio.open_memory_channel[trio.SocketStream](1)
+    with trio.fail_after(LONG):
+        async with AsyncExitStack() as stack:
+            send, receive = trio.open_memory_channel[trio.SocketStream](1)
 
-        async def hand_over(stream: trio.SocketStream) -> None:
-            await send.send(stream)
-            await trio.sleep_forever()
+            async def hand_over(stream: trio.SocketStream) -> None:
+                await send.send(stream)
+                await trio.sleep_forever()
 
-        ends = await stack.enter_async_context(serving(hand_over))
+            ends = await stack.enter_async_context(serving(hand_over))
 
-        async def make() -> tuple[SconStream, trio.SocketStream]:
-            stream = await stack.enter_async_context(
-                open_scon_stream("127.0.0.1", ends.port, secure=Secure.REQUIRED, close_timeout=0.5)
-            )
-            backend = await receive.receive()
-            pairs.append(backend)
-            return stream, backend
+            async def make() -> tuple[SconStream, trio.SocketStream]:
+                stream = await stack.enter_async_context(
+                    open_scon_stream(
+                        "127.0.0.1", ends.port, secure=Secure.REQUIRED, close_timeout=0.5
+                    )
+                )
+                return stream, await receive.receive()
 
-        with trio.fail_after(LONG):
             await check_half_closeable_stream(make, None)
 
 
 async def test_goscons_own_form_is_a_two_way_stream() -> None:
-    async with AsyncExitStack() as stack:
-        send, receive = trio.open_memory_channel[trio.SocketStream](1)
+    with trio.fail_after(LONG):
+        async with AsyncExitStack() as stack:
+            send, receive = trio.open_memory_channel[trio.SocketStream](1)
 
-        async def hand_over(stream: trio.SocketStream) -> None:
-            await send.send(stream)
-            await trio.sleep_forever()
+            async def hand_over(stream: trio.SocketStream) -> None:
+                await send.send(stream)
+                await trio.sleep_forever()
 
-        ends = await stack.enter_async_context(serving(hand_over, Policy(reuse_time=0.2)))
+            ends = await stack.enter_async_context(serving(hand_over, Policy(reuse_time=0.2)))
 
-        async def make() -> tuple[SconStream, trio.SocketStream]:
-            stream = await stack.enter_async_context(
-                open_scon_stream("127.0.0.1", ends.port, secure=Secure.OFF, close_timeout=0.5)
-            )
-            return stream, await receive.receive()
+            async def make() -> tuple[SconStream, trio.SocketStream]:
+                stream = await stack.enter_async_context(
+                    open_scon_stream("127.0.0.1", ends.port, secure=Secure.OFF, close_timeout=0.5)
+                )
+                return stream, await receive.receive()
 
-        with trio.fail_after(LONG):
             await check_two_way_stream(make, None)
 
 
@@ -281,7 +283,7 @@ async def test_a_session_that_the_server_has_forgotten_is_lost_and_says_so(secur
             (session,) = ends.server.sessions.values()
             cutter.cut()
             session.finish(Ended.KICKED)
-            with pytest.raises(trio.BrokenResourceError, match="know the session|knows the sess"):
+            with pytest.raises(trio.BrokenResourceError, match="session"):
                 await stream.receive_some()
             with pytest.raises(trio.BrokenResourceError):
                 await stream.send_all(b"x")

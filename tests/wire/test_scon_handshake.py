@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -147,10 +148,8 @@ def test_numbers_are_signed_as_they_are_however_they_were_written() -> None:
 @given(st.binary(max_size=60))
 def test_anything_is_a_request_or_refused(text: bytes) -> None:
     for parse in (parse_request, parse_new_answer, parse_resume_answer):
-        try:
+        with suppress(HandshakeError):
             parse(text)
-        except HandshakeError as error:
-            assert str(error).isprintable()
 
 
 # Answers

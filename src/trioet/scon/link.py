@@ -116,6 +116,7 @@ class SconLink:
         self._lines = Lines[StreamAttachment]()
         self._lines.on_change = self._lines_changed
         self._changed = trio.lowlevel.ParkingLot()
+        self._closed = False
         self._lost: Exception | None = None
         self._last_words: Line | None = None
         """A line that was shut down after everything was sent."""
@@ -368,7 +369,13 @@ class SconLink:
             raise
 
     def attach(self, attachment: StreamAttachment) -> None:
-        """The line is the session's from now on, and no other."""
+        """The line is the session's from now on, and no other.
+
+        Raises:
+          LineBroken: it comes too late.
+        """
+        if self._closed:
+            raise LineBroken("the session is over")
         self._lines.attach(attachment)
         self._lines.prove(attachment)
         if self._inward is not None:
@@ -428,5 +435,6 @@ class SconLink:
 
     def close(self) -> None:
         """Close the line and forget everything. The link is of no use afterwards."""
+        self._closed = True
         self._lines.close()
         self._kept.close()

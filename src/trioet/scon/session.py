@@ -120,6 +120,8 @@ class Session:
         """The backend is there, and its announcement goes first."""
         self._proven = not sealed
         self._attached = True
+        self._answered = False
+        """The client has been told that it has a session."""
         if sealed:
             self._scope.deadline = trio.current_time() + policy.handshake_timeout
         self._changed = trio.lowlevel.ParkingLot()
@@ -173,7 +175,7 @@ class Session:
             raise
 
     async def _carry(self, dial: Dial) -> Ended:
-        while not self._proven:
+        while not (self._proven and self._answered):
             await self._changed.park()
         try:
             self._backend, announcement = await dial(self.call)
@@ -237,6 +239,7 @@ class Session:
 
     def _line_changed(self) -> None:
         attached = self.link.attached
+        self._answered |= attached
         if attached != self._attached:
             self._attached = attached
             self._counters.sessions_waiting += -1 if attached else 1
