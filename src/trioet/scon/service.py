@@ -97,7 +97,7 @@ class Service:
         self._token = read_token(token_file) if token_file else None
         self._activated = [*surroundings.activated, *given.get(inherited.ACTIVATED, ())]
         self._listeners = self._activated or open_listeners(
-            config.tcp, given.get(inherited.CLIENTS, ())
+            config.tcp, given.get(inherited.CLIENTS, ()), config.workers
         )
         cluster = config.cluster
         self._relays = open_listeners(

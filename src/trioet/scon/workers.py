@@ -1,9 +1,9 @@
 """Several processes that share a port, and the one that they work for.
 
-Python does its work on one processor; so with ``workers = N`` there are N processes. All
-accept from the same listening socket, which outlives each of them: who waits in its queue
-while one is replaced is served by another. A resume that lands on the wrong one is handed
-over (:mod:`trioet.scon.seats`).
+Python does its work on one processor; so with ``workers = N`` there are N processes. Each
+accepts from a listening socket of its own (:mod:`trioet.scon.listeners`), which outlives
+it: who waits in its queue meanwhile is served by the worker that replaces it. A resume that
+lands on the wrong one is handed over (:mod:`trioet.scon.seats`).
 
 Each worker is this program again, with its own arguments, and a socket on which it is told
 what to do and answers; a word each way, and figures as JSON. If that socket ends, the one
@@ -28,6 +28,7 @@ from trioet.health.endpoint import Health
 from trioet.health.metrics import Metric, gauge
 from trioet.scon import inherited
 from trioet.scon.config import SconConfig
+from trioet.scon.listeners import shares
 from trioet.scon.management import from_json, of_workers, to_json
 from trioet.scon.serving import Serving
 
@@ -108,7 +109,9 @@ class Workers:
     ) -> None:
         self.config = config
         self._reread = reread
-        self._sockets = {inherited.CLIENTS: listeners, inherited.RELAYS: relays}
+        self._listeners = listeners
+        self._relays = relays
+        self._shares = shares(listeners, config.workers)
         self._workers: dict[int, _Worker] = {}
         self._state = "ok"
         self._restarts = 0
@@ -132,7 +135,7 @@ class Workers:
     ) -> None:
         begun = False
         while self._state == "ok" or not begun:
-            worker = self._start()
+            worker = self._start(self._shares[number - 1])
             try:
                 if await worker.wait_started():
                     self._workers[number] = worker
@@ -152,12 +155,18 @@ class Workers:
                 log.error("worker %d ended with status %d; it is replaced", number, status)
                 await trio.sleep(PAUSE_S)
 
-    def _start(self) -> _Worker:
+    def _start(self, listeners: Sequence[socket.socket]) -> _Worker:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
             with its:
-                process = inherited.start_heir({**self._sockets, inherited.CONTROL: [its]})
+                process = inherited.start_heir(
+                    {
+                        inherited.CLIENTS: listeners,
+                        inherited.RELAYS: self._relays,
+                        inherited.CONTROL: [its],
+                    }
+                )
         except OSError as error:
             ours.close()
             raise LocalError(f"cannot start a worker: {error}") from error
@@ -206,7 +215,7 @@ class Workers:
         """Have every worker accept nothing more, and end with its last session."""
         self._state = "retired"
         await self._ask_all(RETIRE)
-        for listener in chain(*self._sockets.values()):
+        for listener in chain(self._listeners, self._relays):
             listener.close()
 
     async def _ask_all(self, word: bytes) -> dict[int, bytes]:
