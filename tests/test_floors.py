@@ -32,6 +32,9 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "nacl": ("wire/sealing.py", "wire/agreement.py", "wire/scon_sealed.py"),
     "cryptography": "wire/scon_arc4.py",
     "dns": "link/srv.py",
+    "h11": "health/endpoint.py",
+    "yaml": "scon/config.py",
+    "coredis": "scon/cluster.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

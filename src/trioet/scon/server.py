@@ -275,6 +275,8 @@ class SconServer:
         Raises:
           HandshakeError: there may not.
         """
+        if not self.policy.max_sessions:
+            raise HandshakeError("no more sessions are begun here")
         most = self.policy.max_sessions_per_source
         if most and self._sessions_of[source] >= most:
             raise HandshakeError("too many sessions from there")

@@ -109,7 +109,12 @@ UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT, "socket": SOCKET_UNIT}
 
 def print_unit(kind: str) -> str:
     """Return the unit of that kind, naming this installation's own program."""
-    return UNITS[kind].format(program=_quoted(_program()))
+    return UNITS[kind].format(program=quoted_program())
+
+
+def quoted_program() -> str:
+    """This installation's own program, as a unit names it."""
+    return _quoted(_program())
 
 
 def _program() -> str:
