@@ -62,10 +62,14 @@ hosts:
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 20
-        while socket.socket().connect_ex(("127.0.0.1", self.port)):
+        while not self._listens():
             assert self.process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return not probe.connect_ex(("127.0.0.1", self.port))
 
 
 @pytest.fixture

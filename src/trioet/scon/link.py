@@ -66,8 +66,10 @@ class StreamAttachment(Attachment):
 
     @property
     def needs(self) -> int:
-        """Position of the first byte that was not taken from what is kept."""
-        return self._kept.sent if self._cursor is None else self._cursor
+        """Position of the first byte that the kernel has not taken, or one before it."""
+        if self._cursor is None:
+            return self._kept.oldest
+        return self._cursor - len(self._tail)
 
     @property
     def has_handed_over(self) -> bool:

@@ -17,6 +17,9 @@ MAX_UNREAD: Final = 256 * 1024
 
 PIECE: Final = 64 * 1024
 
+FAIR: Final = 8
+"""Pieces after which others have their turn."""
+
 
 class SconStream(trio.abc.HalfCloseableStream):
     """Bytes that arrive once and in order, however many connections that takes.
@@ -69,10 +72,11 @@ class SconStream(trio.abc.HalfCloseableStream):
             await trio.lowlevel.checkpoint()
             self._check_sending()
             view = memoryview(data).cast("B")
-            while view:
+            for number, start in enumerate(range(0, len(view), PIECE), 1):
                 await self._wait_room()
-                self.link.send(bytes(view[:PIECE]))
-                view = view[PIECE:]
+                self.link.send(bytes(view[start : start + PIECE]))
+                if not number % FAIR:
+                    await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until ``send_all`` of a byte would return at once. Cancellation changes nothing.
