@@ -125,7 +125,7 @@ class SconConfig:
 
     tcp: Annotated[tuple[tuple[str, int], ...], keys.listening] = (("0.0.0.0", 1248),)
     manager: Annotated[str, keys.place] = "127.0.0.1:6620"
-    kcp: Annotated[str, keys.one_of("")] = ""
+    kcp: Annotated[str, keys.no_kcp] = ""
     scp: Scp = field(default_factory=Scp)
     tcp_option: TcpOption = field(default_factory=TcpOption)
     kcp_option: Annotated[None, keys.ignored] = None
