@@ -13,6 +13,7 @@ import trio
 
 from trioet.client.console import Console, open_console
 from trioet.errors import LocalError, StepFailed, UsageError
+from trioet.scon.config import read_secret
 from trioet.scon.local import Near, NearSocket, carry
 from trioet.scon.opening import open_scon_stream
 from trioet.scon.policy import Secure
@@ -20,8 +21,6 @@ from trioet.scon.session import HIDE_ADDRESS
 
 log = logging.getLogger(__name__)
 
-MAX_PSK: Final = 64
-MIN_PSK: Final = 16
 _PLACE: Final = re.compile(r"(?:(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\s\[\]]*)):)?([0-9]{1,5})")
 
 
@@ -56,7 +55,7 @@ def main(argv: list[str]) -> int:
         options.target.encode(),
         HIDE_ADDRESS if options.hide_address else 0,
         Secure(options.secure),
-        read_psk(options.psk_file) if options.psk_file else b"",
+        read_secret(options.psk_file) if options.psk_file else b"",
     )
     if b"\n" in wish.target:
         raise UsageError("--target is a name, of one line")
@@ -108,25 +107,6 @@ def parse_place(text: str, default: str) -> tuple[str, int]:
     if not found or not 0 < int(found[3]) < 65536:
         raise UsageError(f"{text}: write HOST:PORT; an IPv6 address in brackets")
     return found[1] or found[2] or default, int(found[3])
-
-
-def read_psk(path: str) -> bytes:
-    """The key in a file, without white space around it.
-
-    Raises:
-      UsageError: it cannot be read, or is too long or too short.
-    """
-    try:
-        with open(path, "rb") as file:
-            key = file.read(4096).strip()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    if not MIN_PSK <= len(key) <= MAX_PSK:
-        raise UsageError(
-            f"{path}: a key has {MIN_PSK} to {MAX_PSK} bytes, not {len(key)}; "
-            "`openssl rand -hex 32` makes one"
-        )
-    return key
 
 
 class _NearConsole:

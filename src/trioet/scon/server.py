@@ -265,9 +265,18 @@ class SconServer:
                 source=source,
                 sealed=sealed,
             )
-            await self._live(session, SocketLine(sock), frame(answer.text()), rest)
+            await self._live(session, self._line(sock), frame(answer.text()), rest)
         finally:
             self._directory.release(session_id)
+
+    def _line(self, sock: socket.socket) -> SocketLine:
+        """The connection as a line, with the kernel asking as the policy says."""
+        line = SocketLine(sock)
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, self.policy.keepalive)
+            interval = max(1, int(self.policy.keepalive_interval))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval)
+        return line
 
     def _check_room(self, source: str) -> None:
         """See that there may be one more session.
@@ -362,7 +371,7 @@ class SconServer:
         def greeting() -> bytes:
             return frame(answer(Code.OK, link.received_count).text())
 
-        await self._use(session, SocketLine(sock), position, greeting, rest)
+        await self._use(session, self._line(sock), position, greeting, rest)
 
     def _fail(
         self,

@@ -107,6 +107,8 @@ class Session:
         self.policy = policy
         self._counters = counters
         self._scope = trio.CancelScope()
+        self._patience = trio.CancelScope()
+        """Cancelled when the connection in use has been silent for too long."""
         self._backend: Line | None = None
         self._pending: bytes | memoryview = b""
         """What came for the backend and was not taken yet."""
@@ -168,11 +170,14 @@ class Session:
         Raises:
           LineBroken, PeerError: why it is.
         """
-        try:
-            await self.link.run(line, position, greeting, rest)
-        except PeerOver:
-            self.finish(Ended.CLIENT_CLOSED)
-            raise
+        with trio.CancelScope() as self._patience:
+            self._be_patient()
+            try:
+                await self.link.run(line, position, greeting, rest)
+            except PeerOver:
+                self.finish(Ended.CLIENT_CLOSED)
+                raise
+        raise LineBroken(f"nothing came for {self.policy.read_timeout:g} s")
 
     async def _carry(self, dial: Dial) -> Ended:
         while not (self._proven and self._answered):
@@ -237,6 +242,11 @@ class Session:
             self.link.send_over()
             self._changed.unpark_all()
 
+    def _be_patient(self) -> None:
+        """The client need say nothing for its read_timeout from now on."""
+        if self.policy.read_timeout:
+            self._patience.deadline = trio.current_time() + self.policy.read_timeout
+
     def _line_changed(self) -> None:
         attached = self.link.attached
         self._answered |= attached
@@ -273,6 +283,7 @@ class Session:
 
     def heard(self) -> None:
         """Something came that is the client's beyond doubt, if the protocol has such a thing."""
+        self._be_patient()
         if not self._proven:
             self._proven = True
             self._scope.deadline = math.inf
