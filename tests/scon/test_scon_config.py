@@ -24,7 +24,7 @@ from trioet.scon.config import (
     parse_toml,
     parse_yaml,
     read_config,
-    read_secret,
+    read_key,
 )
 from trioet.scon.policy import Policy, Secure
 
@@ -146,7 +146,7 @@ def test_dump_shows_no_password() -> None:
         ("tcp = []", "tcp: ", "nothing to listen at"),
         ('manager = "6620"', "manager = '6620'", "127.0.0.1:6620"),
         ('manager = "0.0.0.0:6620"', "manager = ", "manager_option.token_file"),
-        ('kcp = "0.0.0.0:1248"', "kcp = ", "''"),
+        ('kcp = "0.0.0.0:1248"', "kcp = ", "KCP is not served"),
         ('upstream_option.net = "scp"', "upstream_option.net", "'tcp'"),
         (
             'upstream_option.resolv.pattern = "("',
@@ -259,15 +259,15 @@ def test_the_pre_shared_key_is_read_from_a_private_file(tmp_path: Path) -> None:
     assert "0123" not in dump(config)
 
 
-@pytest.mark.parametrize(("content", "mode"), [("x" * 16, 0o640), ("x" * 15, 0o600), ("", 0o600)])
+@pytest.mark.parametrize(("content", "mode"), [("x" * 16, 0o644), ("x" * 15, 0o600), ("", 0o600)])
 def test_a_poor_key_is_refused(tmp_path: Path, content: str, mode: int) -> None:
     (tmp_path / "key").write_text(content)
     (tmp_path / "key").chmod(mode)
 
     with pytest.raises(UsageError, match=f"{tmp_path}/key"):
-        read_secret(str(tmp_path / "key"))
+        read_key(str(tmp_path / "key"))
     with pytest.raises(UsageError, match="No such file"):
-        read_secret(str(tmp_path / "none"))
+        read_key(str(tmp_path / "none"))
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scon-operations.md").read_text()

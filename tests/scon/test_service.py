@@ -319,6 +319,8 @@ async def test_sigquit_lets_sessions_come_back_and_ends_with_the_last(
             serve.signal(signal.SIGQUIT)
             await until_unhealthy(serve)
             await until_refused(serve)
+            serve.signal(signal.SIGUSR2)
+            await until(lambda: "SIGUSR2 is ignored" in serve.log)
 
             for _ in range(3):
                 client.cut()

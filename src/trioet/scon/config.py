@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
 from trioet.errors import UsageError
 from trioet.health.place import parse_place
+from trioet.health.secret_file import read_secret
 from trioet.scon import config_keys as keys
 from trioet.scon.policy import MAX_KEPT, MAX_KEPT_IN_ALL, MAX_SESSIONS, Policy, Secure
 
@@ -125,7 +125,7 @@ class SconConfig:
 
     tcp: Annotated[tuple[tuple[str, int], ...], keys.listening] = (("0.0.0.0", 1248),)
     manager: Annotated[str, keys.place] = "127.0.0.1:6620"
-    kcp: Annotated[str, keys.one_of("")] = ""
+    kcp: Annotated[str, keys.no_kcp] = ""
     scp: Scp = field(default_factory=Scp)
     tcp_option: TcpOption = field(default_factory=TcpOption)
     kcp_option: Annotated[None, keys.ignored] = None
@@ -154,7 +154,7 @@ class SconConfig:
             max_sessions=scp.max_sessions,
             max_sessions_per_source=scp.max_sessions_per_source,
             secure=Secure(scp.secure),
-            psk=read_secret(scp.psk_file) if scp.psk_file else b"",
+            psk=read_key(scp.psk_file) if scp.psk_file else b"",
         )
 
 
@@ -321,24 +321,13 @@ def _checked(config: SconConfig) -> SconConfig:
     return config
 
 
-def read_secret(path: str) -> bytes:
-    """Read a key from a file that only its owner may read; blanks around it do not count.
+def read_key(path: str) -> bytes:
+    """Read a key from a file that strangers cannot read.
 
     Raises:
-      UsageError: it cannot be read, others can read it, or it is too short or too long.
+      UsageError: it cannot be read, strangers can read it, or it is too short or too long.
     """
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise UsageError(f"{path}: others can read this key; chmod 600 {path}")
-            secret = file.read(MAX_PSK + 1).strip()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    if not MIN_PSK <= len(secret) <= MAX_PSK:
-        raise UsageError(
-            f"{path}: a key is {MIN_PSK} to {MAX_PSK} bytes; openssl rand -hex 32 makes one"
-        )
-    return secret
+    return read_secret(path, MIN_PSK, MAX_PSK)
 
 
 def dump(config: SconConfig) -> str:

@@ -152,6 +152,13 @@ def names(value: object) -> tuple[str, ...]:
     raise ValueError("a host's name without a port, or a list of such, belongs here")
 
 
+def no_kcp(value: object) -> str:
+    """Nothing: whoever has clients that use KCP is to know that they find nobody here."""
+    if value != "":
+        raise ValueError('KCP is not served: write "" here, and let clients use TCP')
+    return ""
+
+
 def redis(value: object) -> str:
     """Where a Redis is, or nothing."""
     if value == "" or (isinstance(value, str) and re.fullmatch(r"(rediss?|unix)://\S+", value)):

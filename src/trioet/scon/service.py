@@ -115,6 +115,7 @@ class Service:
                 config, surroundings.reread, directory, self._listeners, self._relays
             )
         self._managing = trio.CancelScope()
+        self._ending = False
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -187,7 +188,10 @@ class Service:
                         await self._reload()
                     case signal.SIGQUIT:
                         log.info("no new sessions; this ends with the last")
+                        self._ending = True
                         nursery.start_soon(self._crew.drain)
+                    case signal.SIGUSR2 if self._ending:
+                        log.warning("this process ends already; SIGUSR2 is ignored")
                     case signal.SIGUSR2:
                         await self._give_way()
                     case _:
@@ -202,9 +206,6 @@ class Service:
             inherited.MANAGER: self._managers,
             inherited.READY: [its],
         }
-        if self._managing.cancel_called:
-            log.warning("there is a successor already")
-            return
         with ours:
             try:
                 with its:
@@ -219,6 +220,7 @@ class Service:
                 return
         log.info("process %d serves now; this one ends with its last session", heir.pid)
         self._notify(f"MAINPID={heir.pid}")
+        self._ending = True
         self._managing.cancel()
         await self._crew.retire()
 

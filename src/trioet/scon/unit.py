@@ -12,6 +12,9 @@ UNIT: Final = """\
 #   systemctl daemon-reload && systemctl enable --now trioet-scon
 # New version, or other addresses, without the loss of a session:
 #   systemctl kill --kill-whom=main -s USR2 trioet-scon
+# Keys and tokens that only root can read: add to [Service], for each,
+#   LoadCredential=scon.key:/etc/trioet/scon.key
+# and name /run/credentials/trioet-scon.service/scon.key in the configuration.
 [Unit]
 Description=trioet scon, sessions of goscon's protocol that survive the network
 After=network-online.target

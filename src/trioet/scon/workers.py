@@ -154,6 +154,9 @@ class Workers:
                 self._restarts += 1
                 log.error("worker %d ended with status %d; it is replaced", number, status)
                 await trio.sleep(PAUSE_S)
+        # Nobody will serve who comes there: the kernel is to deal out to the others alone.
+        for listener in self._shares[number - 1]:
+            listener.close()
 
     def _start(self, listeners: Sequence[socket.socket]) -> _Worker:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

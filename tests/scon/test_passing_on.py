@@ -77,7 +77,7 @@ async def test_bytes_go_both_ways_until_the_client_ends(holding: Holding) -> Non
     await client.aclose()
 
     assert heard == b"resume" + large
-    assert holding.prefaces == [b"resume"]
+    assert holding.prefaces[0].startswith(b"resume")  # what followed may have come with it
     assert descriptors() == before
 
 
