@@ -18,6 +18,7 @@ from trioet.server.registration import (
     MAX_PAUSE_S,
     OFFER_AGAIN_S,
     RELAYS_PER_MESSAGE,
+    RESTART_S,
     RouterRegistration,
 )
 from trioet.server.router import GRACE_S
@@ -257,6 +258,45 @@ async def test_a_router_that_was_away_for_long_is_found_soon_after_its_return(
     await stage.accept()
     assert trio.current_time() - begun <= MAX_PAUSE_S
     assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_a_router_that_is_there_is_back(stage: Stage) -> None:
+    assert await stage.registration.is_back()
+
+
+async def test_a_router_that_restarts_is_waited_for(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.close()
+    await until(lambda: not stage.registration.is_connected)
+    back: list[bool] = []
+
+    async def ask() -> None:
+        back.append(await stage.registration.is_back())
+
+    stage.nursery.start_soon(ask)
+    await trio.sleep(RESTART_S / 2)
+    assert back == []
+    stage.open()
+    await until(lambda: back)
+    assert back == [True]
+
+
+async def test_a_router_that_is_gone_is_not_waited_for_long(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.close()
+    await until(lambda: not stage.registration.is_connected)
+    begun = trio.current_time()
+    assert not await stage.registration.is_back()
+    assert trio.current_time() - begun <= RESTART_S
+    await trio.sleep(3600)
+    begun = trio.current_time()
+    assert not await stage.registration.is_back()
+    assert trio.current_time() == begun, "gone for long: it is not waited for at all"
+    stage.open()
+    assert await stage.registration.is_back(), "who asks need not wait for the next try"
+    assert trio.current_time() == begun
 
 
 async def test_what_a_newer_router_adds_is_passed_over(stage: Stage) -> None:

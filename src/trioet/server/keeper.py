@@ -279,6 +279,8 @@ class Keeper:
                     continue
                 self._registrations[candidate] = registration
                 nursery.start_soon(_guarded, registration.run)
+            elif not await registration.is_back():
+                continue
             found.append(registration)
         if path and not found:
             raise StepFailed(
