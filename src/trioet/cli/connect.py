@@ -16,7 +16,7 @@ from trioet.bootstrap.spawn import (
 )
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import LocalError, StepFailed
-from trioet.server.places import runtime_dir
+from trioet.server.places import make_runtime_dir
 
 
 def main(argv: list[str]) -> int:
@@ -91,7 +91,7 @@ def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
 def _private_place() -> str:
     """Our directory for sockets; empty if there can be none."""
     try:
-        return runtime_dir()
+        return make_runtime_dir()
     except LocalError:
         return ""
 

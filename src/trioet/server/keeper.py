@@ -28,7 +28,7 @@ from trioet.link.refusals import Refusals
 from trioet.link.resumable import ResumableLink, Role, Unproven
 from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
-from trioet.server.places import router_sockets_to_try, runtime_dir
+from trioet.server.places import make_runtime_dir, router_sockets_to_try
 from trioet.server.registration import RouterRegistration
 from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
 from trioet.server.request import (
@@ -432,7 +432,8 @@ class Keeper:
     def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
         if request.destination is not None:
             return Jump(name, request.credentials, request.destination, self._budget)
-        return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))
+        origin = Origin(request.term, request.environment, name, make_runtime_dir())
+        return TerminalSession(origin)
 
     async def _serve_session(
         self,
