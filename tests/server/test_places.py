@@ -103,7 +103,7 @@ def test_a_runtime_directory_that_cannot_be_made_is_told(
 ) -> None:
     (runtime_dir / "file").touch()
     monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(runtime_dir / "file" / "dir"))
-    with pytest.raises(LocalError, match="cannot make .* for trioet's sockets: "):
+    with pytest.raises(LocalError, match=r"cannot make .* for trioet's sockets: "):
         make_runtime_dir()
 
 
