@@ -246,6 +246,14 @@ def _typed(options: ConnectOptions) -> bytes:
 
 def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     where = ways.where
+    unknown = "does not know the session that was just opened"
+    other_server = (
+        "another server may listen there than the one the session registered with; see -p "
+        "and --serverfifo"
+    )
+    if isinstance(error, CannotConnect) and ways.refusing:
+        what = f"the server at {ways.refusing} {unknown}, and no other is reached: {error}"
+        return StepFailed("session", what, other_server)
     if isinstance(error, CannotConnect) and ways.chain is not None:
         return cannot_relay(str(error), where, ways.chain)
     if isinstance(error, CannotConnect) and ways.refusal:
@@ -260,9 +268,8 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(
             "session",
-            f"the server at {where} does not know the session that was just opened",
-            "another server may listen there than the one the session registered with; see -p "
-            "and --serverfifo",
+            f"the server at {ways.refusing or where} {unknown}",
+            other_server,
         )
     hint = "install the same protocol version on both"
     return StepFailed("session", f"{where}: {plain(str(error))}", hint)
