@@ -41,7 +41,7 @@ def _doctor(options: ConnectOptions) -> str:
 def _connect_through_jumphosts(options: ConnectOptions) -> int:
     if options.jumps is None:
         options = options._replace(jumps=_jumps_of_ssh(options))
-    if not options.jumps:
+    if not options.jumps or not _has_ssh(options):
         return _connect(options)
     # Only for those who want it: ssh is to be started at once.
     from trioet.bootstrap.ssh_sharing import shared_logins
@@ -69,13 +69,31 @@ def _connect(options: ConnectOptions) -> int:
     return connect_by_openssh(options, ssh, config)
 
 
+def _has_ssh(options: ConnectOptions) -> bool:
+    """Whether an ssh program gets there; else asyncssh does."""
+    import shutil  # only those with jumphosts need it here
+
+    return options.ssh_backend is not SshBackend.ASYNCSSH and shutil.which("ssh") is not None
+
+
 def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
     """The jumphosts of ssh's ProxyJump.
 
     Raises:
-      StepFailed: there is no ssh, or it rejects its configuration.
+      StepFailed: ssh rejects its configuration.
       UsageError: ProxyJump names no hosts.
     """
+    found = _proxy_jump(options)
+    return parse_jumps(found) if found else ()
+
+
+def _proxy_jump(options: ConnectOptions) -> str | None:
+    import shutil
+
+    if shutil.which("ssh") is None:
+        from trioet.bootstrap.asyncssh_config import read_config
+
+        return read_config(options.ssh_target).proxy_jump
     from trioet.bootstrap.ssh_config import parse_ssh_config
 
     running = spawn_ssh_config(ssh_config_argv(options.ssh_target), options.host)
@@ -84,8 +102,7 @@ def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
     if running.process.wait() != 0:
         what = f"ssh rejects its configuration for {options.host}"
         raise StepFailed("ssh", what, f"`ssh -G {options.host}` says why")
-    found = parse_ssh_config(answer).proxy_jump
-    return parse_jumps(found) if found else ()
+    return parse_ssh_config(answer).proxy_jump
 
 
 def _private_place() -> str:
