@@ -261,6 +261,25 @@ def test_an_administrator_who_forbids_it_is_named(
     assert "ask its administrator" in text
 
 
+def test_a_jumphost_has_trioet_where_install_puts_it_wherever_the_destination_has_it(
+    through_one: Journey, tmp_path: Path
+) -> None:
+    hop, destination = through_one.hosts["a"].sshd, through_one.destination.sshd
+    usual = hop.home / ".local" / "bin"
+    usual.mkdir(parents=True)
+    (hop.bin / "trioet").rename(usual / "trioet")
+    odd = tmp_path / "odd" / "trioet"
+    odd.parent.mkdir()
+    (destination.bin / "trioet").rename(odd)
+    done = through_one.run(
+        *("--via", "direct", "--jump", "a", "--terminal-path", str(odd)), "--", "echo hi"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
+    (usual / "trioet").unlink()
+    text = through_one.complaint("--jump", "a", "--terminal-path", str(odd))
+    assert "on the PATH of ssh's commands or in ~/.local/bin: `trioet install a`" in text
+
+
 def test_an_administrator_may_allow_some_places(through_one: Journey) -> None:
     through_one.hosts["a"].start_router(0, "--relay-to", "10.0.0.0/8", "--relay-to", "127.0.0.0/8")
     assert through_one.run("--jump", "a", "--", "echo hi").stdout == b"hi\n"
