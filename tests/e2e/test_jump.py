@@ -276,6 +276,7 @@ def test_a_jumphost_has_trioet_where_install_puts_it_wherever_the_destination_ha
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
     (usual / "trioet").unlink()
+    (hop.bin / "etterminal").unlink()
     text = through_one.complaint("--jump", "a", "--terminal-path", str(odd))
     assert "on the PATH of ssh's commands or in ~/.local/bin: `trioet install a`" in text
 

@@ -230,12 +230,6 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         outcome = FAILED if server_fifo else WORTH_KNOWING
         command = place.run(f"sudo chmod 666 {shlex.quote(socket)}")
         return Finding("router", outcome, what, facts=facts, command=command)
-    awaited = there.keeper_waits_for
-    if awaited and server_fifo in (None, awaited):
-        what = f"down, the keeper waits for it at {awaited}: sessions go on, new ones hang"
-        system = awaited == SYSTEM_ROUTER_SOCKET
-        start = "sudo systemctl start trioet" if system else "trioet serve"
-        return Finding("router", FAILED, what, facts=facts, command=place.run(start))
     if server_fifo:
         what = f"no trioet server listens at {server_fifo}"
         return Finding("router", FAILED, what, "start it, or leave --serverfifo away", facts)
@@ -243,6 +237,11 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         what = "none, and no port is free that the keeper could listen on by itself"
         command = place.run("trioet serve")
         return Finding("router", FAILED, what, "-p names another; or", facts, command=command)
+    if awaited := there.keeper_waits_for:
+        what = f"down, the keeper waits for it at {awaited}; new sessions go to its own port"
+        system = awaited == SYSTEM_ROUTER_SOCKET
+        start = "sudo systemctl start trioet" if system else "trioet serve"
+        return Finding("router", WORTH_KNOWING, what, facts=facts, command=place.run(start))
     return Finding("router", WELL, "none; the keeper listens by itself", facts=facts)
 
 
