@@ -6,7 +6,6 @@ import os
 import shlex
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
-from trioet.bootstrap.jump import Jump, parse_jumps
 from trioet.bootstrap.spawn import (
     spawn_ssh,
     spawn_ssh_config,
@@ -35,12 +34,16 @@ def main(argv: list[str]) -> int:
 def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
     port = ("-p", str(options.port)) if options.port is not None else ()
-    return shlex.join(["trioet", "doctor", *ssh_choices(options.ssh_target), *port, options.host])
+    way = ("--jump", "auto") if options.jumps is None else ("--srv",) if options.srv else ()
+    choices = ssh_choices(options.ssh_target)
+    return shlex.join(["trioet", "doctor", *choices, *way, *port, options.host])
 
 
 def _connect_through_jumphosts(options: ConnectOptions) -> int:
     if options.jumps is None:
-        options = options._replace(jumps=_jumps_of_ssh(options))
+        from trioet.cli.proxy_jump import jumps_of_ssh
+
+        options = options._replace(jumps=jumps_of_ssh(options.ssh_target))
     if not options.jumps or not _has_ssh(options):
         return _connect(options)
     # Only for those who want it: ssh is to be started at once.
@@ -74,35 +77,6 @@ def _has_ssh(options: ConnectOptions) -> bool:
     import shutil  # only those with jumphosts need it here
 
     return options.ssh_backend is not SshBackend.ASYNCSSH and shutil.which("ssh") is not None
-
-
-def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
-    """The jumphosts of ssh's ProxyJump.
-
-    Raises:
-      StepFailed: ssh rejects its configuration.
-      UsageError: ProxyJump names no hosts.
-    """
-    found = _proxy_jump(options)
-    return parse_jumps(found) if found else ()
-
-
-def _proxy_jump(options: ConnectOptions) -> str | None:
-    import shutil
-
-    if shutil.which("ssh") is None:
-        from trioet.bootstrap.asyncssh_config import read_config
-
-        return read_config(options.ssh_target).proxy_jump
-    from trioet.bootstrap.ssh_config import parse_ssh_config
-
-    running = spawn_ssh_config(ssh_config_argv(options.ssh_target), options.host)
-    with open(running.output, "rb") as output:
-        answer = output.read()
-    if running.process.wait() != 0:
-        what = f"ssh rejects its configuration for {options.host}"
-        raise StepFailed("ssh", what, f"`ssh -G {options.host}` says why")
-    return parse_ssh_config(answer).proxy_jump
 
 
 def _private_place() -> str:

@@ -112,7 +112,7 @@ def _no_program(report: FarReport, place: Place) -> Finding:
         what += f", and {f'Python {python}' if python[:1].isdigit() else 'no Python'}"
         fix = "it needs Python 3.11 or later there; uv brings one (docs.astral.sh/uv). Then"
     else:
-        fix = INSTALL_HINT
+        fix = INSTALL_HINT.format(host=place.name)
     return Finding("program", FAILED, what, fix, facts, command=place.install)
 
 
@@ -243,6 +243,27 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         start = "sudo systemctl start trioet" if system else "trioet serve"
         return Finding("router", WORTH_KNOWING, what, facts=facts, command=place.run(start))
     return Finding("router", WELL, "none; the keeper listens by itself", facts=facts)
+
+
+def relay(report: FarReport, place: Place) -> Finding:
+    """Does a jumphost pass sessions on?"""
+    there = report.facts
+    if there is None and report.one("program").rpartition("/")[2] != "trioet":
+        what = "Eternal Terminal's kind of jumphost at most, which reads the session"
+        return Finding("relay", WORTH_KNOWING, what, command=place.install)
+    if there is None:
+        what = "the trioet there is too old to relay"
+        return Finding("relay", FAILED, what, command=place.install)
+    facts = {"relaying": there.relaying}
+    ask = "ask its administrator: trioet serve --relay-to PLACE"
+    if there.relaying == "none":
+        what = "relaying is switched off on this machine (trioet serve --no-relay)"
+        return Finding("relay", FAILED, what, f"sessions go through ssh; or {ask}", facts)
+    if there.relaying == "some":
+        what = "its administrator lets relays lead to some places only (trioet serve --relay-to)"
+        return Finding("relay", WORTH_KNOWING, what, f"if the next is none of them, {ask}", facts)
+    by = "router" if there.router_state == "serves" else "user's own keeper"
+    return Finding("relay", WELL, f"allowed, by the {by}", facts=facts)
 
 
 def clock(offset_s: float | None, place: Place) -> Finding:
