@@ -21,6 +21,10 @@ from trioet.wire.forward import Address
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.05
+PAUSE_SHARE: Final = 0.1
+"""Pauses between two tries to reach a router that is gone grow to this share of the time that it
+was away: so nobody waits much longer for the keeper than for the router."""
+
 MAX_PAUSE_S: Final = 5.0
 """Longest pause between two tries to reach a router that is gone. Must stay well below
 the router's own patience, :data:`trioet.server.router.GRACE_S`."""
@@ -158,12 +162,12 @@ class RouterRegistration:
             self._answers.unpark_all()
 
     async def _come_back(self) -> None:
-        pause = FIRST_PAUSE_S
+        begun = trio.current_time()
         while not await self.connect():
             self._tried.unpark_all()
-            with trio.move_on_after(pause):
+            pause = max(FIRST_PAUSE_S, PAUSE_SHARE * (trio.current_time() - begun))
+            with trio.move_on_after(min(pause, MAX_PAUSE_S)):
                 await self._pausing.park()
-            pause = min(2 * pause, MAX_PAUSE_S)
         self._asked = self._answered = 0
         self._offer(self._ids)
         self._tried.unpark_all()
