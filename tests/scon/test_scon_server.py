@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
+from functools import partial
 
 import pytest
 import trio
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from descriptors import descriptors
 from scon_caller import Caller
 from scon_ends import QUICK, dial_port, echo, listen, serving
+from trioet.errors import UsageError
 from trioet.link.line import LineBroken
 from trioet.scon.counters import Counters
 from trioet.scon.directory import LAST_ID, OwnDirectory
@@ -23,6 +26,7 @@ from trioet.scon.server import (
     Ended,
     SconServer,
 )
+from trioet.wire import scon_arc4
 from trioet.wire.scon_handshake import FrameReader, frame
 from trioet.wire.scon_kept import BLOCK
 from waiting import until
@@ -502,3 +506,41 @@ async def test_a_client_that_is_silent_for_too_long_must_come_again() -> None:
             assert await caller.resume(1) == b"5\n200"
             await caller.say(b"here again")
             assert await caller.hear(10) == b"here again"
+
+
+def has_counted(server: SconServer, broken: int) -> bool:
+    return server.counters.handshake_errors[501] == broken
+
+
+async def test_a_balancer_that_only_looks_is_not_held_against_anybody() -> None:
+    with trio.fail_after(LONG):
+        async with serving() as ends:
+            for number in range(30):
+                stream = await ends.caller().connect()
+                await stream.aclose()
+                await until(partial(has_counted, ends.server, number + 1))
+            assert not ends.server.refusals.penalised("127.0.0.1")
+
+
+async def test_a_reload_changes_what_all_may_keep() -> None:
+    async with serving() as ends:
+        ends.server.policy = Policy(max_kept_in_all=12345)
+        assert ends.server._budget.limit == ends.server.policy.max_kept_in_all == 12345
+
+
+async def test_without_rc4_only_sealed_sessions_can_be_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> object:
+        raise UnsupportedAlgorithm("RC4 is not there")
+
+    monkeypatch.setattr(scon_arc4, "Cipher", refuse)
+    with pytest.raises(UsageError, match="has no RC4"):
+        SconServer(dial_port(1))
+    with trio.fail_after(LONG):
+        async with (
+            serving(policy=Policy(secure=Secure.REQUIRED)) as ends,
+            open_scon_stream("127.0.0.1", ends.port) as stream,
+        ):
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"hello"

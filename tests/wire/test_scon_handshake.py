@@ -48,12 +48,14 @@ def test_a_frame_is_cut_off_however_it_is_sliced(text: bytes, rest: bytes, size:
 @given(st.binary(min_size=1, max_size=300), st.binary(max_size=50))
 def test_who_reads_what_is_wanted_leaves_the_stream_alone(text: bytes, rest: bytes) -> None:
     reader, data = FrameReader(), frame(text) + rest
+    assert reader.idle
     found, read = None, 0
     while found is None:
         wanted = reader.wanted
         found = reader.feed(data[read : read + wanted])
         read += wanted
     assert (found, reader.rest(), data[read:]) == (text, b"", rest)
+    assert not reader.idle
 
 
 def test_an_empty_frame_is_none() -> None:

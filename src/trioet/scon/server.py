@@ -27,6 +27,7 @@ from trioet.scon.directory import Directory, OwnDirectory
 from trioet.scon.policy import Policy, Secure
 from trioet.scon.session import Backend, Call, Dial, Ended, Session
 from trioet.wire.backed import ReplayBudget
+from trioet.wire.scon_arc4 import arc4
 from trioet.wire.scon_handshake import (
     Code,
     FrameReader,
@@ -77,8 +78,14 @@ class SconServer:
         directory: Directory | None = None,
         counters: Counters | None = None,
     ) -> None:
+        """
+        Raises:
+          UsageError: sessions of goscon's own form are allowed, and this machine has no RC4.
+        """
         self.dial = dial
-        self.policy = policy or Policy()
+        self._policy = policy or Policy()
+        if self._policy.secure is not Secure.REQUIRED:
+            arc4(bytes(32))
         self.counters = counters or Counters()
         self.refusals = Refusals()
         self.sessions: dict[int, Session] = {}
@@ -93,6 +100,16 @@ class SconServer:
 
     def __repr__(self) -> str:
         return f"<SconServer sessions={len(self.sessions)} waiting={len(self._waiting)}>"
+
+    @property
+    def policy(self) -> Policy:
+        """What is allowed."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._budget.limit = policy.max_kept_in_all
 
     @property
     def kept_bytes(self) -> int:
@@ -154,8 +171,11 @@ class SconServer:
                 await self._resume(sock, source, request, rest)
         except Malformed as error:
             self._refuse(sock, source, Code.MALFORMED, error)
-        except (PeerError, OSError, LineBroken) as error:
+        except (PeerError, OSError) as error:
             self._count_error(source, Code.BROKEN, error)
+        except LineBroken as error:
+            # A balancer looks whether we are there.
+            self._count_error(source, Code.BROKEN, error, points=0)
         except trio.TooSlowError:
             self._count_error(source, Code.BROKEN, "no request in time")
         finally:
@@ -183,6 +203,8 @@ class SconServer:
                     except BlockingIOError:
                         await trio.lowlevel.wait_readable(sock)
                         continue
+                    if not data and reader.idle:
+                        raise LineBroken("closed without a word")
                     if not data:
                         raise FrameError("closed before a request was whole")
                     text = reader.feed(data)
@@ -216,16 +238,16 @@ class SconServer:
         answer: ResumeAnswer | None = None,
     ) -> None:
         """Answer, and close. The answer fits any socket buffer."""
-        self._count_error(source, code, why)
+        # All who come back after a restart are told 404: they have done nothing wrong.
+        self._count_error(source, code, why, points=0 if code is Code.UNKNOWN else 1)
         with suppress(OSError):
             sock.send(frame((answer or ResumeAnswer(0, code)).text()))
             sock.shutdown(socket.SHUT_WR)
         sock.close()
 
-    def _count_error(self, source: str, code: Code, why: object) -> None:
+    def _count_error(self, source: str, code: Code, why: object, points: float = 1) -> None:
         self.counters.handshake_errors[code] += 1
-        # All who come back after a restart are told 404: they have done nothing wrong.
-        self.refusals.note(source, why, points=0 if code is Code.UNKNOWN else 1)
+        self.refusals.note(source, why, points)
 
     # A session
 

@@ -11,7 +11,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 
 from trioet.errors import UsageError
 
-NO_ARC4: Final = "this machine's cryptography has no RC4, which goscon's protocol needs"
+NO_ARC4: Final = (
+    "this machine's cryptography has no RC4, which goscon's protocol needs; "
+    "sealed sessions do without: require them"
+)
 
 
 def arc4(key: bytes) -> Callable[[bytes], bytes]:

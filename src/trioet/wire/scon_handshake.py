@@ -144,6 +144,11 @@ class FrameReader:
         """Bytes that may be read without reading any of the stream."""
         return self._size - len(self._pending)
 
+    @property
+    def idle(self) -> bool:
+        """True before the first byte."""
+        return not self._pending
+
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes; return the text once it is whole. What follows it is in :meth:`rest`.
 
