@@ -104,6 +104,8 @@ class Cutter:
         self.connections = 0
         self.cut_after: Callable[[], tuple[int, int] | None] = lambda: None
         """Asked for each connection: bytes up and down after which it is reset."""
+        self.change: Callable[[int, bytes], bytes] = lambda connection, data: data
+        """Called with what goes down: for attackers."""
         self._to_port = to_port
         self._scopes: list[trio.CancelScope] = []
 
@@ -120,6 +122,7 @@ class Cutter:
 
     async def _carry(self, near: trio.SocketStream) -> None:
         self.connections += 1
+        number = self.connections
         up, down = self.cut_after() or (-1, -1)
         scope = trio.CancelScope()
         self._scopes.append(scope)
@@ -127,8 +130,8 @@ class Cutter:
             with scope:
                 try:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._copy, near, far, up, scope)
-                        nursery.start_soon(self._copy, far, near, down, scope)
+                        nursery.start_soon(self._copy, near, far, up, scope, 0)
+                        nursery.start_soon(self._copy, far, near, down, scope, number)
                 except* trio.BrokenResourceError:
                     scope.cancel()
             if scope.cancel_called:
@@ -136,10 +139,17 @@ class Cutter:
                 reset_at_close(far)
 
     async def _copy(
-        self, source: trio.SocketStream, sink: trio.SocketStream, limit: int, cut: trio.CancelScope
+        self,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        limit: int,
+        cut: trio.CancelScope,
+        connection: int,
     ) -> None:
         carried = 0
         async for data in source:
+            if connection:
+                data = self.change(connection, bytes(data))
             if limit >= 0 and carried + len(data) >= limit:
                 await sink.send_all(data[: limit - carried])
                 cut.cancel()

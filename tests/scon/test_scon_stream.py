@@ -15,6 +15,7 @@ from trioet.scon.opening import open_scon_stream
 from trioet.scon.policy import Policy, Secure
 from trioet.scon.server import Ended
 from trioet.scon.stream import SconStream
+from trioet.wire.scon_handshake import frame
 from waiting import until
 
 SECURE = [Secure.OFF, Secure.REQUIRED]
@@ -287,3 +288,48 @@ async def test_a_session_that_the_server_has_forgotten_is_lost_and_says_so(secur
                 await stream.receive_some()
             with pytest.raises(trio.BrokenResourceError):
                 await stream.send_all(b"x")
+
+
+async def test_what_is_changed_on_the_way_costs_a_connection_and_is_never_believed() -> None:
+    """In goscon's own form it would be (docs/scon.md)."""
+    data = random.Random(3).randbytes(1_000_000)
+
+    def flip(connection: int, words: bytes) -> bytes:
+        if connection > 5 or len(words) < 1000:
+            return words
+        return words[:500] + bytes([words[500] ^ 4]) + words[501:]
+
+    with trio.fail_after(LONG):
+        async with serving() as ends, cut_between(ends) as cutter:
+            cutter.change = flip
+            async with open_scon_stream("127.0.0.1", cutter.port, secure=Secure.REQUIRED) as stream:
+                assert await exchange(stream, data) == data
+                assert stream.link.resumes == 5
+
+
+async def test_a_refusal_that_somebody_forged_ends_no_sealed_session() -> None:
+    def deny(connection: int, words: bytes) -> bytes:
+        return frame(b"0\n404") if connection in (2, 3) else words
+
+    with trio.fail_after(LONG):
+        async with serving() as ends, cut_between(ends) as cutter:
+            cutter.change = deny
+            async with open_scon_stream("127.0.0.1", cutter.port, secure=Secure.REQUIRED) as stream:
+                await exchange(stream, b"before")
+                cutter.cut()
+                assert await exchange(stream, b"after") == b"after"
+                assert stream.link.resumes == 1
+
+
+async def test_an_answer_of_who_does_not_hold_the_session_is_not_believed() -> None:
+    def resume_wrongly(connection: int, words: bytes) -> bytes:
+        return frame(b"0\n200") if connection == 2 else words
+
+    with trio.fail_after(LONG):
+        async with serving() as ends, cut_between(ends) as cutter:
+            cutter.change = resume_wrongly
+            async with open_scon_stream("127.0.0.1", cutter.port, secure=Secure.REQUIRED) as stream:
+                await exchange(stream, b"before")
+                cutter.cut()
+                assert await exchange(stream, b"after") == b"after"
+                assert stream.link.resumes == 1
