@@ -273,7 +273,7 @@ class Least(Peer):
     """What any program on Trio takes at least: least.py."""
 
     name, title = "least", "least on Trio"
-    only = ("echo", "setups")
+    only = ("echo", "bulk", "setups")
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)

@@ -139,6 +139,29 @@ async def test_what_is_sent_to_a_line_that_broke_unnoticed_is_not_lost() -> None
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+async def test_a_session_goes_on_after_four_gigabytes(sealed: bool) -> None:
+    """goscon answers 406 to every resume from then on (6.2)."""
+    pair = Pair(sealed=sealed)
+    already = 2**32 - 2 * BLOCK
+    for link in pair.links:  # as after so many bytes, all of them received
+        assert link._inward is not None
+        link._kept.sent = link._kept.oldest = already
+        link._inward.received = already  # type: ignore[misc]
+    sender, _ = pair.links
+    async with trio.open_nursery() as nursery:
+        for number in range(6):
+            cable = Cable(5000)
+            cable.cut_after(BLOCK + 100 * number, BLOCK)
+            await pair.connect(nursery, cable)
+            sender.send(bytes([number]) * BLOCK)
+            await trio.testing.wait_all_tasks_blocked()
+        await pair.connect(nursery, Cable())
+        assert pair.sinks[1].got == b"".join(bytes([number]) * BLOCK for number in range(6))
+        assert sender.sent > 2**32 > sender.received_count
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_was_acknowledged_is_forgotten() -> None:
     pair = Pair(sealed=True)
     sender, _ = pair.links

@@ -11,7 +11,7 @@ import trio
 from descriptors import descriptors
 from scon_caller import Caller
 from scon_ends import QUICK, dial_port, echo, listen, serving
-from trioet.link.line import LineBroken, SocketLine
+from trioet.link.line import LineBroken
 from trioet.scon.counters import Counters
 from trioet.scon.directory import LAST_ID, OwnDirectory
 from trioet.scon.opening import open_scon_stream
@@ -92,6 +92,7 @@ async def test_a_wrong_code_is_answered_and_changes_nothing() -> None:
             await caller.begin()
             working = caller.stream
             assert await caller.resume(1, code=b"wrong!!!") == b"0\n401"
+            assert await caller.resume(1, code=b"wrong!!!and more") == b"0\n401"
             assert await caller.hears_end()
             caller.stream = working
             await caller.say(b"unharmed")
@@ -501,35 +502,3 @@ async def test_a_client_that_is_silent_for_too_long_must_come_again() -> None:
             assert await caller.resume(1) == b"5\n200"
             await caller.say(b"here again")
             assert await caller.hear(10) == b"here again"
-
-
-@pytest.mark.parametrize(("keepalive", "asked"), [(True, 7), (False, 0)])
-async def test_a_silent_client_is_asked_by_the_kernel_as_the_policy_says(
-    keepalive: bool, asked: int
-) -> None:
-    kernel = []
-
-    class Watched(SconServer):
-        def _line(self, sock: socket.socket) -> SocketLine:
-            line = super()._line(sock)
-            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
-                kernel.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
-            return line
-
-    policy = Policy(keepalive=keepalive, keepalive_interval=7)
-    with trio.fail_after(LONG):
-        async with serving() as ends:
-            server = Watched(ends.server.dial, policy)
-            ours, its = await connected()
-            ends.nursery.start_soon(server.admit, its)
-            await ours.send_all(frame(b"0\nBQAAAAAAAAA=\nt\n0"))
-            assert await ours.receive_some()
-            assert sum(kernel) == asked
-            await ours.aclose()
-
-
-async def connected() -> tuple[trio.SocketStream, socket.socket]:
-    """Two ends of a TCP connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = await trio.open_tcp_stream(*listener.getsockname())
-        return ours, listener.accept()[0]

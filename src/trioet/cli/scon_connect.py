@@ -13,7 +13,7 @@ import trio
 
 from trioet.client.console import Console, open_console
 from trioet.errors import LocalError, StepFailed, UsageError
-from trioet.scon.config import read_secret
+from trioet.scon.config import read_key
 from trioet.scon.local import Near, NearSocket, carry
 from trioet.scon.opening import open_scon_stream
 from trioet.scon.policy import Secure
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         options.target.encode(),
         HIDE_ADDRESS if options.hide_address else 0,
         Secure(options.secure),
-        read_secret(options.psk_file) if options.psk_file else b"",
+        read_key(options.psk_file) if options.psk_file else b"",
     )
     if b"\n" in wish.target:
         raise UsageError("--target is a name, of one line")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import trio
@@ -18,6 +17,10 @@ from trioet.scon.policy import MAX_KEPT, Secure
 from trioet.scon.stream import SconStream
 
 CLOSE_TIMEOUT_S: Final = 10.0
+
+ASK_AFTER_S: Final = 10
+"""Silence after which our kernel asks the server's: the protocol has no other sign of life, and a
+server waits 30 s for who must come back."""
 
 CONNECT_HINT: Final = "is a goscon or a `trioet scon serve` running there?"
 PEER_HINT: Final = "is that a goscon or a `trioet scon serve`, and has it the same key?"
@@ -55,8 +58,14 @@ async def open_scon_stream(
     stream = SconStream(
         flags=flags, secure=secure, psk=psk, max_kept=max_kept, close_timeout=close_timeout
     )
+
+    async def dial_here() -> Line:
+        line = await dial_tcp(host, port)
+        line.ask_after(ASK_AFTER_S)
+        return line
+
     name = target.encode() if isinstance(target, str) else target
-    reconnector = Reconnector(stream.link, name, dial or partial(dial_tcp, host, port))
+    reconnector = Reconnector(stream.link, name, dial or dial_here)
     keeper = _Keeper(stream, reconnector, on_state)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -138,6 +147,8 @@ class _Keeper:
         link = self._stream.link
         if link.attached:
             self._changed.set()
+        else:
+            self._reconnector.typed()  # a server waits for us, and not for long
         state = "" if link.attached else self._reconnector.reason
         if state != self._state:
             self._state = state
