@@ -24,7 +24,7 @@ from trioet.scon.config import (
     parse_toml,
     parse_yaml,
     read_config,
-    read_secret,
+    read_key,
 )
 from trioet.scon.policy import Policy, Secure
 
@@ -265,9 +265,9 @@ def test_a_poor_key_is_refused(tmp_path: Path, content: str, mode: int) -> None:
     (tmp_path / "key").chmod(mode)
 
     with pytest.raises(UsageError, match=f"{tmp_path}/key"):
-        read_secret(str(tmp_path / "key"))
+        read_key(str(tmp_path / "key"))
     with pytest.raises(UsageError, match="No such file"):
-        read_secret(str(tmp_path / "none"))
+        read_key(str(tmp_path / "none"))
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scon-operations.md").read_text()

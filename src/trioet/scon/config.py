@@ -154,7 +154,7 @@ class SconConfig:
             max_sessions=scp.max_sessions,
             max_sessions_per_source=scp.max_sessions_per_source,
             secure=Secure(scp.secure),
-            psk=read_secret(scp.psk_file) if scp.psk_file else b"",
+            psk=read_key(scp.psk_file) if scp.psk_file else b"",
         )
 
 
@@ -321,7 +321,7 @@ def _checked(config: SconConfig) -> SconConfig:
     return config
 
 
-def read_secret(path: str) -> bytes:
+def read_key(path: str) -> bytes:
     """Read a key from a file that strangers cannot read.
 
     Raises:

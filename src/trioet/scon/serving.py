@@ -17,7 +17,7 @@ from trioet.health.endpoint import Health
 from trioet.health.metrics import Metric, counter, gauge
 from trioet.scon.announcing import announcing, load_hook
 from trioet.scon.cluster import Cluster, join
-from trioet.scon.config import SconConfig, read_secret
+from trioet.scon.config import SconConfig, read_key
 from trioet.scon.management import metrics
 from trioet.scon.relays import RelayDoor
 from trioet.scon.seats import Seat, SeatDirectory, receive, take_seat
@@ -67,7 +67,7 @@ class Serving:
         self._place = directory
         self._directory = SeatDirectory(directory)
         self._cluster: Cluster | None = None
-        self._cluster_key = read_secret(config.cluster.key_file) if config.cluster.redis else b""
+        self._cluster_key = read_key(config.cluster.key_file) if config.cluster.redis else b""
         self.server = SconServer(_targets(config).dial, config.policy(), directory=self._directory)
         self._accepting = [trio.CancelScope() for _ in (*listeners, *relays)]
         self._state = "ok"
