@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
 from trioet.errors import UsageError
+from trioet.health import secret_file
 from trioet.health.place import parse_place
-from trioet.health.secret_file import read_secret
 from trioet.scon import config_keys as keys
 from trioet.scon.policy import MAX_KEPT, MAX_KEPT_IN_ALL, MAX_SESSIONS, Policy, Secure
 
@@ -327,7 +327,7 @@ def read_key(path: str) -> bytes:
     Raises:
       UsageError: it cannot be read, strangers can read it, or it is too short or too long.
     """
-    return read_secret(path, MIN_PSK, MAX_PSK)
+    return secret_file.read_secret(path, MIN_PSK, MAX_PSK)
 
 
 def dump(config: SconConfig) -> str:
