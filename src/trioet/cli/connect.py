@@ -18,14 +18,36 @@ from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import LocalError, StepFailed
 from trioet.server.places import runtime_dir
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trioet.cli.connected import RunSession
+
 
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
-    options = parse(argv)
+    return log_in(parse(argv), _session)
+
+
+def _session() -> RunSession:
+    from trioet.cli.connected import run_session
+
+    return run_session
+
+
+def log_in(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
+    """Have ssh bring a key to both ends, and run a session with it; return its exit status.
+
+    ``session`` imports what runs it, while ssh shakes hands.
+
+    Raises:
+      StepFailed: there is none; says which step failed and what to do.
+    """
     try:
-        return _connect_through_jumphosts(options)
+        return _connect_through_jumphosts(options, session)
     except StepFailed as error:
-        if error.step == "session":
+        if error.step in ("session", "pipe"):
             raise  # there was one, or nearly: the way there is all right
         hint = f"{error.hint}\n        " if error.hint else ""
         hint += f"`{_doctor(options)}` looks for the cause"
@@ -38,35 +60,35 @@ def _doctor(options: ConnectOptions) -> str:
     return shlex.join(["trioet", "doctor", *ssh_choices(options.ssh_target), *port, options.host])
 
 
-def _connect_through_jumphosts(options: ConnectOptions) -> int:
+def _connect_through_jumphosts(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
     if options.jumps is None:
         options = options._replace(jumps=_jumps_of_ssh(options))
     if not options.jumps:
-        return _connect(options)
+        return _connect(options, session)
     # Only for those who want it: ssh is to be started at once.
     from trioet.bootstrap.ssh_sharing import shared_logins
 
     hosts = [jump.host for jump in options.jumps]
     with shared_logins(options.config_file, hosts, _private_place()) as config_file:
-        return _connect(options._replace(config_file=config_file))
+        return _connect(options._replace(config_file=config_file), session)
 
 
-def _connect(options: ConnectOptions) -> int:
+def _connect(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
     line = bootstrap_line(new_credentials(), os.environ.get("TERM") or DEFAULT_TERM)
     target = options.ssh_target
     if options.ssh_backend is SshBackend.ASYNCSSH:
-        return _without_ssh(options, line)
+        return _without_ssh(options, line, session)
     try:
         ssh = spawn_ssh(ssh_argv(target, options.remote_command), line, options.host)
     except StepFailed:
         if options.ssh_backend is not None:
             raise
-        return _without_ssh(options, line)  # there is no ssh program
+        return _without_ssh(options, line, session)  # there is no ssh program
     config = spawn_ssh_config(ssh_config_argv(target), options.host)
     # Only now: Trio, libsodium and protobuf take as long to import as ssh to shake hands.
     from trioet.cli.connected import connect_by_openssh
 
-    return connect_by_openssh(options, ssh, config)
+    return connect_by_openssh(options, ssh, config, session())
 
 
 def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
@@ -96,7 +118,7 @@ def _private_place() -> str:
         return ""
 
 
-def _without_ssh(options: ConnectOptions, line: bytes) -> int:
+def _without_ssh(options: ConnectOptions, line: bytes, session: Callable[[], RunSession]) -> int:
     from trioet.cli.connected import connect_by_asyncssh
 
-    return connect_by_asyncssh(options, line)
+    return connect_by_asyncssh(options, line, session())

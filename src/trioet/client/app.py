@@ -60,6 +60,12 @@ from trioet.wire.packet import Packet, PacketType
 
 FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
 
+END_OF_SHELL: Final = b"\x04"
+"""All that ends a session of ET's is that its shell does."""
+
+PARTING_S: Final = 30.0
+"""How long a session that has served its purpose waits for the network, to tell the server."""
+
 KEEPALIVE_S: Final = 5.0
 """Between signs of life while somebody works; a real etserver gives up who is silent longer."""
 
@@ -110,6 +116,11 @@ class Wish:
     """Whether that would help now: what asks nothing got no answer for want of one."""
     jumphost: EtJumphost | None = None
     """ET's, to which ``dial`` leads; ``host`` is behind it."""
+    purpose: Callable[[Forwards], Awaitable[None]] | None = None
+    """Without a terminal: what the session is for. It is over when this returns, or raises
+    StepFailed."""
+    denied_s: float = DENIED_S
+    """For so long, in seconds, must a server deny the session before that is believed."""
 
 
 class Client:
@@ -149,6 +160,7 @@ class Client:
         self._troubled = trio.Event()
         self._begun = trio.current_time()
         self._over: SessionOver | None = None
+        self._parting = False
         self._failure: TrioetError | None = None
         self._finished = trio.Event()
 
@@ -211,7 +223,7 @@ class Client:
         if "acks" in self._accepted:
             self.link.agree_acks()
         if "over" in self._accepted:
-            self.reconnector.denied_s = DENIED_S
+            self.reconnector.denied_s = self._wish.denied_s
         if "quiet" in self._accepted:
             self._liveness.rhythm = _rhythm(self._wish.keepalive_s, quiet=True)
         assert self._nursery is not None, "run() comes first"
@@ -285,6 +297,9 @@ class Client:
             nursery.start_soon(self._expect_more)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._resumed)
+        if self._wish.purpose is not None:
+            nursery.start_soon(self._fulfil, self._wish.purpose)
+            return
         if not self._wish.has_terminal:
             self._console.notice(
                 f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
@@ -296,6 +311,27 @@ class Client:
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
             nursery.start_soon(self._watch_silence)
+
+    async def _fulfil(self, purpose: Callable[[Forwards], Awaitable[None]]) -> None:
+        assert self._forwards is not None, "there since the first packet"
+        try:
+            await purpose(self._forwards)
+        except StepFailed as error:
+            self._failure = error
+        self._over = SessionOver(status=0)
+        if "over" in (self._accepted or ()):
+            await self._part()
+        else:
+            self._type(END_OF_SHELL)
+        self._finished.set()
+
+    async def _part(self) -> None:
+        """Tell the server that the session may end, and wait till it knows."""
+        self._parting = True
+        self.reconnector.denied_s = 0.0  # who has heard it does not know us any more
+        self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+        with trio.move_on_after(PARTING_S):
+            await self.link.wait_delivered()
 
     async def _expect_more(self) -> None:
         """A real jumphost does not say that it cannot reach the destination."""
@@ -340,6 +376,9 @@ class Client:
                 return
 
     def _connection_failed(self, error: TrioetError) -> None:
+        if self._parting:
+            self._finished.set()
+            return
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
             if self._only_jumphost_heard():
                 self.fail(self._nothing_beyond())
@@ -371,6 +410,11 @@ class Client:
 
     # Typing
 
+    def asked(self) -> None:
+        """Something was sent that somebody waits for an answer to."""
+        self._liveness.sent()
+        self.reconnector.typed()
+
     async def _read_keys(self) -> None:
         keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
         while data := await self._console.read():
@@ -391,7 +435,7 @@ class Client:
         if "exec" in (self._accepted or ()):
             self.link.send(PacketType.STDIN_EOF, END_OF_INPUT)
         else:
-            self._type(b"\x04")
+            self._type(END_OF_SHELL)
 
     async def _wait_room(self) -> None:
         try:
@@ -404,8 +448,7 @@ class Client:
             part = data[start : start + INPUT_CHUNK]
             self._typing.spend(len(part))
             self.link.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(part))
-        self._liveness.sent()
-        self.reconnector.typed()
+        self.asked()
 
     def _command(self, command: EscapeCommand) -> None:
         match command:

@@ -105,6 +105,11 @@ class Channel:
         return self._traffic.tunnel
 
     @property
+    def in_order(self) -> bool:
+        """True once both directions have come to their end; False after a reset."""
+        return self._in_order
+
+    @property
     def unread(self) -> int:
         """Bytes that wait for the application."""
         return self._unread
