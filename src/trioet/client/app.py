@@ -137,6 +137,8 @@ class Client:
         self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
         self._routes = Routes()
         self.link.on_change = self._line_changed
+        self.on_line_change: Callable[[], None] = lambda: None
+        """Called when a line was attached, proven or lost."""
         self._screen = Screen(console, self._grant)
         self._debt = Debt()
         self._typing = Credit()
@@ -506,6 +508,7 @@ class Client:
         self._routes.follow(self.link.lines)
         if not self.link.attached:
             self._trouble()
+        self.on_line_change()
 
     def _suspect(self) -> None:
         self._trouble()

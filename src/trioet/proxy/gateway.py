@@ -1,0 +1,223 @@
+"""The way of a proxy through a gateway: a session there, and another when it is lost for good.
+
+A session survives every loss of the network; what it does not survive is the end of the far
+machine. So when it has had no connection for a while, a new one is tried beside it, by ssh: if
+that is there first, the old one will not come back. Connections through the old one end then.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from trioet.client.app import Client
+from trioet.errors import TrioetError
+from trioet.proxy.figures import Figures
+from trioet.session.channel import Channel
+from trioet.session.destinations import CannotReach, reset
+from trioet.session.forwards import Forwards
+from trioet.wire.forward import Endpoint
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 60.0
+"""Between two logins by ssh, each of which brought no session, or one that did not last as long
+as the longest. They grow, and vary by a quarter."""
+
+AWAY_S: Final = 30.0
+"""Without a connection for so long, a session may be lost for good: a new one is tried."""
+
+STOP_S: Final = 5.0
+"""How long a session may take to tell the gateway that it is over."""
+
+HOLD_S: Final = 20.0
+"""How long a connection that was accepted waits for a session, before it is reset."""
+
+
+class Carrier(Protocol):
+    """What a session to the gateway is for."""
+
+    def began(self, client: Client) -> None:
+        """There is a client, which connects."""
+
+    async def carry(self, forwards: Forwards) -> None:
+        """The session is there. It is over when this returns."""
+
+
+OpenSession = Callable[[Carrier], Awaitable[object]]
+"""Logs in and runs a session, to its end. Raises TrioetError: there was none, or it is lost."""
+
+
+class Gateway:
+    """Carries connections to a place that the gateway connects to. :meth:`run` keeps a session."""
+
+    def __init__(
+        self,
+        name: str,
+        open_session: OpenSession,
+        destination: Endpoint,
+        figures: Figures,
+        *,
+        jitter: random.Random | None = None,
+    ) -> None:
+        """``name`` is the gateway's, for people."""
+        self._name = name
+        self._open_session = open_session
+        self._destination = destination
+        self._figures = figures
+        self._jitter = jitter or random.Random()
+        self._session: _Session | None = None
+        self._changed = trio.lowlevel.ParkingLot()
+        self.stopped = trio.Event()
+        """Set by :meth:`stop`."""
+        figures.trouble = f"no session with {name} yet"
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self._name} {self._destination} {self._session!r}>"
+
+    async def carry(self, sock: socket.socket) -> None:
+        """Carry an accepted connection to its end; closes it.
+
+        Cancellation resets it.
+        """
+        try:
+            with trio.fail_after(HOLD_S):
+                forwards = await self._wait_session()
+            channel = Channel(forwards.new_number(), sock, forwards, self._figures.traffic)
+            await forwards.open(channel, 0, self._destination)
+        except (trio.TooSlowError, CannotReach) as error:
+            log.warning("%s: %s", self._destination, str(error) or self._figures.trouble)
+            self._figures.failed += 1
+            reset(sock)
+        except BaseException:
+            reset(sock)
+            raise
+        else:
+            await forwards.run(channel)
+            self._figures.failed += not channel.in_order
+
+    async def _wait_session(self) -> Forwards:
+        while self._session is None:
+            await self._changed.park()
+        return self._session.forwards
+
+    # The session
+
+    async def run(self) -> None:
+        """Keep a session until :meth:`stop`, or until cancelled, which tells the gateway nothing."""
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as keeping:
+                keeping.start_soon(self._keep, nursery)
+                await self.stopped.wait()
+                keeping.cancel_scope.cancel()
+            nursery.cancel_scope.deadline = trio.current_time() + STOP_S
+
+    def stop(self) -> None:
+        """End the session, and tell the gateway; :meth:`run` returns soon."""
+        self.stopped.set()
+
+    async def _keep(self, nursery: trio.Nursery) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            await self._wait_needed()
+            attempt = _Attempt(self)
+            begun = trio.current_time()
+            nursery.start_soon(self._hold, attempt)
+            try:
+                await self._wait_settled(attempt)
+            finally:
+                if self._session is None or self._session.attempt is not attempt:
+                    attempt.scope.cancel()
+            await self._wait_needed()
+            if trio.current_time() - begun > LONGEST_PAUSE_S:
+                pause = FIRST_PAUSE_S
+            await trio.sleep(pause * self._jitter.uniform(0.75, 1.25))
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _wait_needed(self) -> None:
+        """Wait until there is no session, or one that has been away for AWAY_S."""
+        while self._session is not None:
+            with trio.move_on_at(self._session.away_since + AWAY_S) as patience:
+                await self._changed.park()
+            if patience.cancelled_caught:
+                return
+
+    async def _wait_settled(self, attempt: _Attempt) -> None:
+        """Wait until it has become the session, or is over, or the old session is back."""
+        while not attempt.over:
+            if self._session is not None and self._session.away_since == math.inf:
+                return
+            await self._changed.park()
+
+    async def _hold(self, attempt: _Attempt) -> None:
+        why = ""
+        with attempt.scope:
+            try:
+                await self._open_session(attempt)
+            except TrioetError as error:
+                why = str(error)
+        attempt.over = True
+        if self._session is not None and self._session.attempt is attempt:
+            self._session = None
+        if self._session is None:
+            self._figures.trouble = f"no session with {self._name}: {why.splitlines()[0]}"
+        if why:
+            log.error("%s", why)
+        self._changed.unpark_all()
+
+    def established(self, attempt: _Attempt, client: Client, forwards: Forwards) -> None:
+        """A session is there. One that there was has not come back, and is given up."""
+        if self._session is not None:
+            log.error("the session with %s did not come back, and is replaced", self._name)
+            self._session.attempt.scope.cancel()
+        self._session = _Session(attempt, client, forwards)
+        self._figures.sessions += 1
+        self.line_changed(client)
+        log.info("session with %s", self._name)
+
+    def line_changed(self, client: Client) -> None:
+        """The session has got a connection, or lost one."""
+        session = self._session
+        if session is None or session.client is not client:
+            return
+        if client.link.attached:
+            session.away_since, self._figures.trouble = math.inf, ""
+        elif session.away_since == math.inf:
+            session.away_since = trio.current_time()
+            self._figures.trouble = f"no connection to {self._name}"
+        self._changed.unpark_all()
+
+
+class _Attempt:
+    """A session that is tried, or is there; its Carrier."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.scope = trio.CancelScope()
+        self.over = False
+        self._gateway = gateway
+        self._client: Client | None = None
+
+    def began(self, client: Client) -> None:
+        self._client = client
+        client.on_line_change = lambda: self._gateway.line_changed(client)
+
+    async def carry(self, forwards: Forwards) -> None:
+        assert self._client is not None, "it began"
+        self._gateway.established(self, self._client, forwards)
+        await self._gateway.stopped.wait()
+
+
+@dataclass
+class _Session:
+    attempt: _Attempt
+    client: Client
+    forwards: Forwards
+    away_since: float = math.inf
