@@ -10,7 +10,6 @@ it has to say. When that is acknowledged, neither needs the other any more.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from typing import Final
 
 import trio
 
-from trioet.errors import PacketError
+from trioet.errors import HandshakeError, PacketError
 from trioet.link.resumable import WINDOW, ResumableLink, Role
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.packet import Packet, PacketType
 from trioet.wire.stream_messages import (
-    MAX_MESSAGE,
     MESSAGE_COST,
     Answer,
     Closed,
@@ -66,9 +64,7 @@ class LinkState:
 class Flow:
     """The link's receiver, and what a stream does, without a task of its own."""
 
-    def __init__(
-        self, passkey: bytes, role: Role, *, budget: ReplayBudget | None = None
-    ) -> None:
+    def __init__(self, passkey: bytes, role: Role, *, budget: ReplayBudget | None = None) -> None:
         self.link = ResumableLink(passkey, role, self, budget=budget, max_kept=MAX_KEPT)
         self.link.agree_acks()
         self.link.on_change = self._line_changed
@@ -84,9 +80,10 @@ class Flow:
         """Why the link ended, if it was not the peer's doing."""
         self.bytes_sent = self.bytes_received = 0
         self.messages_sent = self.messages_received = 0
+        self.delivered = False
+        """The peer has said that it has all that was sent, to the last."""
         self.closed_here = False
         self.closed_there: Closed | None = None
-        self.state = LinkState(connected=False)
         self._ended_here = self._ended_there = False
         self._closed_at: int | None = None
         """Ordinal of the packet in which we said CLOSED."""
@@ -108,6 +105,14 @@ class Flow:
             f"closed_here={self.closed_here} closed_there={self.closed_there} {self.link!r}>"
         )
 
+    @property
+    def state(self) -> LinkState:
+        """Whether there is a connection now, where it leads, or why there is none."""
+        line = self.link.proven_line if not self.over.is_set() else None
+        if line is not None:
+            return LinkState(connected=True, peer_name=line.peer_name)
+        return LinkState(connected=False, reason=str(self.failure or self.reason_away()))
+
     # Receiver
 
     def packet_arrived(self, packet: Packet) -> None:
@@ -120,9 +125,9 @@ class Flow:
                 if not self.closed_here:
                     self._bytes += data
             case Message(data):
-                # One that is larger than what was left may come, and then no other.
-                self._take(min(len(data) + MESSAGE_COST, max(self._may_come, 1)))
-                self._may_come -= 0
+                # It may be larger than what was left, for then no other may come.
+                self._take(1)
+                self._may_come -= len(data) + MESSAGE_COST - 1
                 self.messages_received += 1
                 if not self.closed_here:
                     self._messages.append(data)
@@ -139,6 +144,8 @@ class Flow:
         self._arrived.unpark_all()
 
     async def ready(self) -> None:
+        if self.over.is_set():
+            return
         with self.link.together():
             self.link.dealt_with()
             if self._answer_due:
@@ -206,9 +213,8 @@ class Flow:
             self.end()
 
     def end(self) -> None:
-        """Give the link up."""
+        """Give the link up. Its owner closes it when nothing runs on it any more."""
         self.over.set()
-        self.link.close()
         self._line_changed()
         self._wake()
 
@@ -220,6 +226,7 @@ class Flow:
         await self._both_closed.wait()
         with trio.move_on_after(LAST_WORDS_S):
             await self.link.wait_delivered(self._closed_at)
+            self.delivered = True
         self.end()
 
     async def wait_to_send(self) -> None:
@@ -316,6 +323,11 @@ class Flow:
             if patience.cancelled_caught:
                 return
 
+    async def wait_connected(self) -> None:
+        """Wait until the peer has proven to be there, or until the flow is over."""
+        while not (self.state.connected or self.over.is_set()):
+            await self._state_changed.park()
+
     async def wait_state(self, seen: LinkState) -> LinkState:
         """Wait until the state is another than ``seen``; return it."""
         while self.state == seen:
@@ -332,6 +344,8 @@ class Flow:
 
     def _take(self, cost: int) -> None:
         if cost > self._may_come:
+            # It would come again for ever.
+            self.fail(HandshakeError("the peer sends more than it may"))
             raise PacketError("more came than there was credit for")
         self._may_come -= cost
 
@@ -357,15 +371,7 @@ class Flow:
 
     def _line_changed(self) -> None:
         self.on_line_change()
-        line = self.link.proven_line if not self.over.is_set() else None
-        if line is not None:
-            state = LinkState(connected=True, peer_name=line.peer_name)
-        else:
-            reason = str(self.failure) if self.failure else self.reason_away()
-            state = LinkState(connected=False, reason=reason)
-        if state != self.state:
-            self.state = state
-            self._state_changed.unpark_all()
+        self._state_changed.unpark_all()
 
     def _wake(self) -> None:
         self._waiting_for_room.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,9 @@ class EternalStream(trio.abc.HalfCloseableStream):
         """What the peer's TLS certificate says, as ``ssl.SSLSocket.getpeercert()`` gives it, if
         the session was introduced by TLS and the peer showed one."""
         self._flow = flow
-        self._sending = trio._util.ConflictDetector("another task is sending on this stream")
-        self._receiving = trio._util.ConflictDetector("another task is receiving")
+        self._sending = _OneAtATime("another task is sending on this stream")
+        self._receiving = _OneAtATime("another task is receiving from this stream")
+        self._receiving_messages = _OneAtATime("another task is receiving messages")
 
     def __repr__(self) -> str:
         return f"<EternalStream {self.client_id.decode(errors='replace')} {self.link_state}>"
@@ -83,6 +85,9 @@ class EternalStream(trio.abc.HalfCloseableStream):
           trio.BrokenResourceError: the peer has closed the stream, or the session is lost.
           trio.ClosedResourceError: this side was closed, or has sent its end.
         """
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            await self._flow.send_data(memoryview(data).cast("B"))
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return at least one byte, at most ``max_bytes``; b"" when the peer has ended.
@@ -94,6 +99,11 @@ class EternalStream(trio.abc.HalfCloseableStream):
           trio.BrokenResourceError: the peer gave up half-way, or the session is lost.
           trio.ClosedResourceError: this side was closed.
         """
+        if max_bytes is not None and operator.index(max_bytes) < 1:
+            raise ValueError("max_bytes must be at least 1")
+        with self._receiving:
+            await trio.lowlevel.checkpoint()
+            return await self._flow.receive_data(max_bytes)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until ``send_all`` of a byte would return at once. Cancellation changes nothing.
@@ -101,6 +111,9 @@ class EternalStream(trio.abc.HalfCloseableStream):
         Raises:
           as :meth:`send_all`.
         """
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            await self._flow.wait_to_send()
 
     async def send_eof(self) -> None:
         """Nothing more will be sent, neither bytes nor messages; receiving goes on.
@@ -110,6 +123,9 @@ class EternalStream(trio.abc.HalfCloseableStream):
         Raises:
           as :meth:`send_all`.
         """
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            self._flow.say_end()
 
     # Packets
 
@@ -122,6 +138,11 @@ class EternalStream(trio.abc.HalfCloseableStream):
           ValueError: it is too long.
           as :meth:`send_all`.
         """
+        if len(message) > MAX_MESSAGE:
+            raise ValueError(f"a message of {len(message)} bytes; limit {MAX_MESSAGE}")
+        with self._sending:
+            await trio.lowlevel.checkpoint()
+            await self._flow.send_message(bytes(message))
 
     async def receive(self) -> bytes:
         """Return the next message. Cancellation loses nothing.
@@ -130,6 +151,9 @@ class EternalStream(trio.abc.HalfCloseableStream):
           trio.EndOfChannel: the peer has ended, and all its messages were received.
           as :meth:`receive_some`.
         """
+        with self._receiving_messages:
+            await trio.lowlevel.checkpoint()
+            return await self._flow.receive_message()
 
     # The end
 
@@ -141,6 +165,8 @@ class EternalStream(trio.abc.HalfCloseableStream):
         Raises:
           trio.BrokenResourceError: the session was lost before.
         """
+        await trio.lowlevel.checkpoint()
+        await self._flow.wait_delivered()
 
     async def aclose(self) -> None:
         """Close the stream; return when the peer has everything that was sent.
@@ -149,17 +175,22 @@ class EternalStream(trio.abc.HalfCloseableStream):
         that is away; :attr:`delivered` tells what came of it. Cancellation, and so
         ``trio.aclose_forcefully``, does not wait, and closes it all the same.
         """
+        self._flow.close()
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(self.close_timeout):
+            await self._flow.over.wait()
 
     def abort(self) -> None:
         """Close at once, and let the peer know that there should have been more.
 
         Its ``receive_some`` raises BrokenResourceError where it would have returned b"".
         """
+        self._flow.close(aborted=True)
 
     @property
     def delivered(self) -> bool:
         """Whether the peer has said that it has everything that was ever sent."""
-        raise NotImplementedError
+        return self._flow.delivered
 
     # The link
 
@@ -182,4 +213,31 @@ class EternalStream(trio.abc.HalfCloseableStream):
 
     def statistics(self) -> StreamStatistics:
         """Counts and sizes as they are now."""
-        raise NotImplementedError
+        flow, link = self._flow, self._flow.link
+        return StreamStatistics(
+            bytes_sent=flow.bytes_sent,
+            bytes_received=flow.bytes_received,
+            messages_sent=flow.messages_sent,
+            messages_received=flow.messages_received,
+            connections=link.lines_proven,
+            replayed_bytes=link.bytes_replayed,
+            unacknowledged_bytes=link.in_flight,
+            kept_bytes=link.kept_bytes,
+            round_trip_s=link.round_trip,
+        )
+
+
+class _OneAtATime:
+    """Not two tasks at once: their bytes would be mixed."""
+
+    def __init__(self, complaint: str) -> None:
+        self._complaint = complaint
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError(self._complaint)
+        self._busy = True
+
+    def __exit__(self, *_: object) -> None:
+        self._busy = False

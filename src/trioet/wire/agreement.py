@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from nacl.bindings import crypto_box_keypair, crypto_scalarmult
-from nacl.exceptions import CryptoError, RuntimeError as SodiumError
+from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as SodiumError
 
 from trioet.errors import HandshakeError
 
