@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
-
-import pytest
 import trio
 from trio.testing import check_half_closeable_stream
 
-from eternals import Net, cut_every, echo, net, PSK
-from trioet import EternalStream, open_eternal_stream
+from eternals import Net, net
+from trioet import EternalStream
 
 
 async def test_it_is_a_half_closeable_stream() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
 from trioet.bootstrap.jump import Jump, parse_jumps
@@ -61,16 +63,29 @@ def _doctor(options: ConnectOptions) -> str:
 
 
 def _connect_through_jumphosts(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
+    with jumphosts_found(options) as found:
+        return _connect(found, session)
+
+
+@contextmanager
+def jumphosts_found(options: ConnectOptions) -> Iterator[ConnectOptions]:
+    """The options with every jumphost named, and each to be logged in to once.
+
+    Raises:
+      StepFailed: there is no ssh, or it rejects its configuration.
+      UsageError: ProxyJump names no hosts.
+    """
     if options.jumps is None:
         options = options._replace(jumps=_jumps_of_ssh(options))
     if not options.jumps:
-        return _connect(options, session)
+        yield options
+        return
     # Only for those who want it: ssh is to be started at once.
     from trioet.bootstrap.ssh_sharing import shared_logins
 
     hosts = [jump.host for jump in options.jumps]
     with shared_logins(options.config_file, hosts, _private_place()) as config_file:
-        return _connect(options._replace(config_file=config_file), session)
+        yield options._replace(config_file=config_file)
 
 
 def _connect(options: ConnectOptions, session: Callable[[], RunSession]) -> int:

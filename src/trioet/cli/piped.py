@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -48,19 +50,8 @@ async def _run(
             await pipe.carry(forwards)
             console.end_notices()  # the farewell may take a while
 
-        wish = Wish(
-            client_id=invitation.client_id.encode(),
-            passkey=invitation.passkey.encode(),
-            host=options.host,
-            dial=ways.dial,
-            log_in=ways.log_in,
-            login_needed=ways.login_needed,
-            environment={},
-            exec=Exec(nothing=True),
-            has_terminal=False,
-            purpose=carry,
-            jumphost=passage.et_jumphost,
-        )
+        wish = bare_wish(ways, invitation, passage, carry)
+        wish = replace(wish, log_in=ways.log_in, login_needed=ways.login_needed)
         client = Client(wish, console, write_error)
         pipe.on_question = client.asked
 
@@ -79,6 +70,29 @@ async def _run(
             notice(f"trioet: {passage.notice}")
         notice(f"trioet: {options.host} connects to {destination}")
         return await drive(client, ways, notice, end_on_signal)
+
+
+def bare_wish(
+    ways: SessionWays,
+    invitation: Invitation,
+    passage: Passage,
+    purpose: Callable[[Forwards], Awaitable[None]],
+) -> Wish:
+    """A session that has no terminal and runs nothing: it is there for its ``purpose``.
+
+    The user's tunnels and environment are for the ssh that goes through it.
+    """
+    return Wish(
+        client_id=invitation.client_id.encode(),
+        passkey=invitation.passkey.encode(),
+        host=ways.host,
+        dial=ways.dial,
+        environment={},
+        exec=Exec(nothing=True),
+        has_terminal=False,
+        purpose=purpose,
+        jumphost=passage.et_jumphost,
+    )
 
 
 def _say_nothing(text: str) -> None:

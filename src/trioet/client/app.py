@@ -119,8 +119,6 @@ class Wish:
     purpose: Callable[[Forwards], Awaitable[None]] | None = None
     """Without a terminal: what the session is for. It is over when this returns, or raises
     StepFailed."""
-    denied_s: float = DENIED_S
-    """For so long, in seconds, must a server deny the session before that is believed."""
 
 
 class Client:
@@ -225,7 +223,7 @@ class Client:
         if "acks" in self._accepted:
             self.link.agree_acks()
         if "over" in self._accepted:
-            self.reconnector.denied_s = self._wish.denied_s
+            self.reconnector.denied_s = DENIED_S
         if "quiet" in self._accepted:
             self._liveness.rhythm = _rhythm(self._wish.keepalive_s, quiet=True)
         assert self._nursery is not None, "run() comes first"

@@ -1,8 +1,9 @@
 """The way of a proxy through a gateway: a session there, and another when it is lost for good.
 
 A session survives every loss of the network; what it does not survive is the end of the far
-machine. So when it has had no connection for a while, a new one is tried beside it, by ssh: if
-that is there first, the old one will not come back. Connections through the old one end then.
+machine. So when it has had no connection for a while, a new one is tried beside it, by ssh. If
+the old one does not come back where the new one got through, it is lost, and the connections
+through it end.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import logging
 import math
 import random
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
@@ -32,14 +34,18 @@ LONGEST_PAUSE_S: Final = 60.0
 """Between two logins by ssh, each of which brought no session, or one that did not last as long
 as the longest. They grow, and vary by a quarter."""
 
-AWAY_S: Final = 30.0
+AWAY_S: Final = 10.0
 """Without a connection for so long, a session may be lost for good: a new one is tried."""
+
+BACK_S: Final = 5.0
+"""How long the old session may take to come back, once a new one has found its way."""
 
 STOP_S: Final = 5.0
 """How long a session may take to tell the gateway that it is over."""
 
-HOLD_S: Final = 20.0
-"""How long a connection that was accepted waits for a session, before it is reset."""
+HOLD_S: Final = 60.0
+"""How long a connection that was accepted waits for a session, and for the gateway to connect,
+before it is reset."""
 
 
 class Carrier(Protocol):
@@ -90,29 +96,35 @@ class Gateway:
         """
         try:
             with trio.fail_after(HOLD_S):
-                forwards = await self._wait_session()
-            channel = Channel(forwards.new_number(), sock, forwards, self._figures.traffic)
-            await forwards.open(channel, 0, self._destination)
+                session, channel = await self._open(sock)
         except (trio.TooSlowError, CannotReach) as error:
             log.warning("%s: %s", self._destination, str(error) or self._figures.trouble)
             self._figures.failed += 1
             reset(sock)
+            return
         except BaseException:
             reset(sock)
             raise
-        else:
-            await forwards.run(channel)
-            self._figures.failed += not channel.in_order
+        with session.lifetime():
+            await session.forwards.run(channel)
+        self._figures.failed += not channel.in_order
 
-    async def _wait_session(self) -> Forwards:
-        while self._session is None:
-            await self._changed.park()
-        return self._session.forwards
+    async def _open(self, sock: socket.socket) -> tuple[_Session, Channel]:
+        """Have the gateway connect; again if the session is lost meanwhile."""
+        while True:
+            while self._session is None:
+                await self._changed.park()
+            session = self._session
+            forwards = session.forwards
+            channel = Channel(forwards.new_number(), sock, forwards, self._figures.traffic)
+            with session.lifetime():
+                await forwards.open(channel, 0, self._destination)
+                return session, channel
 
     # The session
 
     async def run(self) -> None:
-        """Keep a session until :meth:`stop`, or until cancelled, which tells the gateway nothing."""
+        """Keep a session until :meth:`stop`, or until cancelled: that tells nobody."""
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(self._keep, nursery)
@@ -134,7 +146,7 @@ class Gateway:
             try:
                 await self._wait_settled(attempt)
             finally:
-                if self._session is None or self._session.attempt is not attempt:
+                if not attempt.connected:
                     attempt.scope.cancel()
             await self._wait_needed()
             if trio.current_time() - begun > LONGEST_PAUSE_S:
@@ -153,7 +165,7 @@ class Gateway:
     async def _wait_settled(self, attempt: _Attempt) -> None:
         """Wait until it has become the session, or is over, or the old session is back."""
         while not attempt.over:
-            if self._session is not None and self._session.away_since == math.inf:
+            if self._session is not None and self._session.is_back:
                 return
             await self._changed.park()
 
@@ -166,31 +178,43 @@ class Gateway:
                 why = str(error)
         attempt.over = True
         if self._session is not None and self._session.attempt is attempt:
+            self._session.end()
             self._session = None
         if self._session is None:
-            self._figures.trouble = f"no session with {self._name}: {why.splitlines()[0]}"
+            what = why.splitlines()[0] if why else "it was ended there"
+            self._figures.trouble = f"no session with {self._name}: {what}"
         if why:
             log.error("%s", why)
         self._changed.unpark_all()
 
-    def established(self, attempt: _Attempt, client: Client, forwards: Forwards) -> None:
-        """A session is there. One that there was has not come back, and is given up."""
+    async def admit(self, session: _Session) -> bool:
+        """A session is there: use it, if none is that comes back now that the network is there."""
         if self._session is not None:
-            log.error("the session with %s did not come back, and is replaced", self._name)
+            self._session.client.reconnector.wake()
+            with trio.move_on_after(BACK_S):
+                while self._session is not None and not self._session.is_back:
+                    await self._changed.park()
+        if self._session is not None:
+            if self._session.is_back:
+                return False
+            log.error("the session with %s did not come back: it is lost", self._name)
+            self._session.end()
             self._session.attempt.scope.cancel()
-        self._session = _Session(attempt, client, forwards)
+        self._session = session
         self._figures.sessions += 1
-        self.line_changed(client)
+        self._figures.trouble = ""
         log.info("session with %s", self._name)
+        self.line_changed(session.client)
+        return True
 
     def line_changed(self, client: Client) -> None:
         """The session has got a connection, or lost one."""
         session = self._session
         if session is None or session.client is not client:
             return
-        if client.link.attached:
+        if client.link.proven_line is not None:
             session.away_since, self._figures.trouble = math.inf, ""
-        elif session.away_since == math.inf:
+        elif session.is_back:
             session.away_since = trio.current_time()
             self._figures.trouble = f"no connection to {self._name}"
         self._changed.unpark_all()
@@ -201,6 +225,7 @@ class _Attempt:
 
     def __init__(self, gateway: Gateway) -> None:
         self.scope = trio.CancelScope()
+        self.connected = False
         self.over = False
         self._gateway = gateway
         self._client: Client | None = None
@@ -211,13 +236,38 @@ class _Attempt:
 
     async def carry(self, forwards: Forwards) -> None:
         assert self._client is not None, "it began"
-        self._gateway.established(self, self._client, forwards)
-        await self._gateway.stopped.wait()
+        self.connected = True
+        if await self._gateway.admit(_Session(self, self._client, forwards)):
+            await self._gateway.stopped.wait()
 
 
 @dataclass
 class _Session:
+    """The session that is used."""
+
     attempt: _Attempt
     client: Client
     forwards: Forwards
     away_since: float = math.inf
+    """When it lost its connection."""
+    scopes: set[trio.CancelScope] = field(default_factory=set)
+
+    @property
+    def is_back(self) -> bool:
+        """True while it has a connection."""
+        return self.away_since == math.inf
+
+    @contextmanager
+    def lifetime(self) -> Iterator[None]:
+        """What is done within is cancelled when the session ends."""
+        with trio.CancelScope() as scope:
+            self.scopes.add(scope)
+            try:
+                yield
+            finally:
+                self.scopes.discard(scope)
+
+    def end(self) -> None:
+        """Cancel all that is done with it."""
+        for scope in self.scopes:
+            scope.cancel()

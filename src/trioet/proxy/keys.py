@@ -48,7 +48,9 @@ def read_key(path: str) -> bytes:
             f"`trioet proxy --new-key {path}` makes one, which the other end needs too"
         ) from error
     if stat.S_ISREG(mode) and mode & 0o077:
-        raise UsageError(f"{path}: others may read this key; `chmod 600 {path}`, and make a new one")
+        raise UsageError(
+            f"{path}: others may read this key; `chmod 600 {path}`, and make a new one"
+        )
     found = _LINE.fullmatch(text)
     if found is None:
         raise UsageError(f"{path} holds no key; `trioet proxy --new-key FILE` makes one")
