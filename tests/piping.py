@@ -92,6 +92,12 @@ def piped(
     return made
 
 
+async def carried(cutter: Cutter, amount: int) -> None:
+    """Wait until the network has carried so many bytes more."""
+    enough = cutter.bytes_relayed + amount
+    await until(lambda: cutter.bytes_relayed > enough, PATIENCE_S)
+
+
 @dataclass
 class Cut:
     """A pipe through a network that the test cuts."""
@@ -102,14 +108,18 @@ class Cut:
     async def cut_every(self, amount: int, cuts: int) -> None:
         """Cut after each so many bytes that the network has carried, so often."""
         for _ in range(cuts):
-            enough = self.cutter.bytes_relayed + amount
-            await until(lambda enough=enough: self.cutter.bytes_relayed > enough, PATIENCE_S)
-            before = self.cutter.cuts
-            await until(lambda before=before: self._has_cut(before), PATIENCE_S)
+            await carried(self.cutter, amount)
+            await self._cut()
 
-    def _has_cut(self, before: int) -> bool:
-        self.cutter.cut()
-        return self.cutter.cuts > before
+    async def _cut(self) -> None:
+        """Cut, as soon as there is a connection."""
+        before = self.cutter.cuts
+
+        def has_cut() -> bool:
+            self.cutter.cut()
+            return self.cutter.cuts > before
+
+        await until(has_cut, PATIENCE_S)
 
     async def survives(self, command: list[str], *, cuts: int, every: int) -> None:
         """Run something that must succeed though the network is cut so often meanwhile."""

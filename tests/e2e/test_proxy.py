@@ -17,6 +17,7 @@ import trio
 
 from farside import FarSide
 from keepers import end_keepers, keepers_in
+from piping import carried
 from ports import free_ports
 from trioet.demo.cutter import Cutter
 from tunnelled import carries, connect, connect_when_open, echo, exchange
@@ -133,8 +134,7 @@ async def survives(cutter: Cutter, port: int, *, cuts: int) -> None:
 
     async def cut() -> None:
         while cutter.cuts < cuts:
-            enough = cutter.bytes_relayed + 200_000
-            await until(lambda enough=enough: cutter.bytes_relayed > enough, PATIENCE_S)
+            await carried(cutter, 200_000)
             cutter.cut()
 
     with trio.fail_after(PATIENCE_S):
@@ -301,7 +301,7 @@ def test_a_key_that_others_may_read_is_refused(far_side: FarSide, key: str) -> N
     )
     assert (status, said) == (
         2,
-        f"trioet: {key}: others may read this key; chmod 600, and better a new one\n",
+        f"trioet: {key}: others may read this key; `chmod 600 {key}`, and make a new one\n",
     )
 
 
