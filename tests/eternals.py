@@ -35,9 +35,7 @@ class Net:
         how = {"psk": PSK} | how
 
         async def run(task_status: trio.TaskStatus[EternalServer]) -> None:
-            await serve_eternal(
-                handler, 0, host="127.0.0.1", task_status=task_status, **how
-            )
+            await serve_eternal(handler, 0, host="127.0.0.1", task_status=task_status, **how)
 
         self.server = await self.nursery.start(run)
         self.cutter = Cutter(self.server.port)
@@ -56,9 +54,7 @@ class Net:
             await self._come.park()
         return client, found[0]
 
-    async def _hold(
-        self, how: dict[str, Any], task_status: trio.TaskStatus[EternalStream]
-    ) -> None:
+    async def _hold(self, how: dict[str, Any], task_status: trio.TaskStatus[EternalStream]) -> None:
         how = {"psk": PSK, "close_timeout": 5} | how
         async with open_eternal_stream("127.0.0.1", self.port, **how) as stream:
             task_status.started(stream)
