@@ -13,6 +13,7 @@ from eternals import PSK, Net, cut_every, echo, net
 from trioet import EternalStream, LinkState, open_eternal_stream
 from trioet.link.resumable import WINDOW
 from trioet.wire.stream_messages import MAX_MESSAGE
+from waiting import until
 
 
 def clogged(
@@ -96,13 +97,13 @@ async def test_closing_delivers_over_a_connection_that_comes_later() -> None:
             await stream.send_all(b"b" * 100_000)
             made.nursery.start_soon(allow_later, made)
 
-    assert stream.delivered
+        assert stream.delivered
+        await until(lambda: got)
     assert got == [b"a" + b"b" * 100_000]
 
 
 async def allow_later(made: Net) -> None:
-    while made.cutter.attempts < 3:
-        await trio.sleep(0.01)
+    await until(lambda: made.cutter.attempts >= 3)
     made.cutter.refuse = False
 
 
@@ -227,13 +228,16 @@ async def test_a_block_that_fails_aborts_and_its_error_comes_out_as_it_is() -> N
 
     async with net(watch) as made:
         with pytest.raises(ZeroDivisionError):
-            async with open_eternal_stream("127.0.0.1", made.port, psk=PSK) as stream:
-                await stream.receive_some()
-                _ = 1 / 0
-        while not ends:
-            await trio.sleep(0.01)
+            await fail(made.port)
+        await until(lambda: ends)
 
     assert ends == ["the peer has aborted the stream"]
+
+
+async def fail(port: int) -> None:
+    async with open_eternal_stream("127.0.0.1", port, psk=PSK) as stream:
+        await stream.receive_some()
+        raise ZeroDivisionError
 
 
 async def test_a_cancelled_block_waits_for_nothing() -> None:
