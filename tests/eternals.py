@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 
-from trioet import EternalServer, EternalStream, open_eternal_stream, serve_eternal
+from trioet import EternalServer, EternalStream, StepFailed, open_eternal_stream, serve_eternal
 from trioet.demo.cutter import Cutter
 
 PSK = b"thirty-two bytes that both know."
@@ -29,13 +30,13 @@ class Net:
         self._stack = AsyncExitStack()
 
     async def serve(
-        self, handler: Callable[[EternalStream], Awaitable[object]] | None = None, **how: Any
+        self, handler: Callable[[EternalStream], Awaitable[object]] | None = None, **how: object
     ) -> None:
         handler = handler or self._keep
-        how = {"psk": PSK} | how
+        settings: dict[str, Any] = {"psk": PSK} | how
 
         async def run(task_status: trio.TaskStatus[EternalServer]) -> None:
-            await serve_eternal(handler, 0, host="127.0.0.1", task_status=task_status, **how)
+            await serve_eternal(handler, 0, host="127.0.0.1", task_status=task_status, **settings)
 
         self.server = await self.nursery.start(run)
         self.cutter = Cutter(self.server.port)
@@ -47,23 +48,25 @@ class Net:
         self._come.unpark_all()
         await trio.sleep_forever()
 
-    async def pair(self, **how: Any) -> tuple[EternalStream, EternalStream]:
+    async def pair(self, **how: object) -> tuple[EternalStream, EternalStream]:
         """A client's stream, and its server's end. The test closes both."""
         client = await self.nursery.start(self._hold, how)
         while not (found := [s for s in self.streams if s.client_id == client.client_id]):
             await self._come.park()
         return client, found[0]
 
-    async def _hold(self, how: dict[str, Any], task_status: trio.TaskStatus[EternalStream]) -> None:
-        how = {"psk": PSK, "close_timeout": 5} | how
-        async with open_eternal_stream("127.0.0.1", self.port, **how) as stream:
+    async def _hold(
+        self, how: dict[str, object], task_status: trio.TaskStatus[EternalStream]
+    ) -> None:
+        settings: dict[str, Any] = {"psk": PSK, "close_timeout": 5} | how
+        async with open_eternal_stream("127.0.0.1", self.port, **settings) as stream:
             task_status.started(stream)
             await trio.sleep_forever()
 
 
 @asynccontextmanager
 async def net(
-    handler: Callable[[EternalStream], Awaitable[object]] | None = None, **how: Any
+    handler: Callable[[EternalStream], Awaitable[object]] | None = None, **how: object
 ) -> AsyncIterator[Net]:
     """A server that runs for as long as the block."""
     async with trio.open_nursery() as nursery:
@@ -86,3 +89,12 @@ async def cut_every(cutter: Cutter, seconds: float) -> AsyncIterator[None]:
         nursery.start_soon(cutter.cut_every, seconds)
         yield
         nursery.cancel_scope.cancel()
+
+
+async def refusal(port: int, **how: object) -> StepFailed:
+    """Why no stream is had."""
+    settings: dict[str, Any] = dict(how)
+    with pytest.raises(StepFailed) as caught:
+        async with open_eternal_stream("127.0.0.1", port, **settings):
+            pass
+    return caught.value

@@ -8,8 +8,7 @@ General layout: imports only ever point down (``tests/test_floors.py``):
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # for type checkers it is True; typing.py is slow to import
 if TYPE_CHECKING:
     from trioet.errors import PeerError, StepFailed, TrioetError
     from trioet.eternal.flow import LinkState

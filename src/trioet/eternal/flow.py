@@ -44,8 +44,9 @@ MAX_KEPT: Final = 2 * 1024 * 1024
 GRANT: Final = WINDOW // 4
 """Bytes that were read before the peer is told."""
 
-LAST_WORDS_S: Final = 10.0
-"""How long an end that has heard and said CLOSED waits to know that the other heard it."""
+LAST_WORDS_S: Final = 3.0
+"""How long an end that has heard and said CLOSED waits to know that the other heard it. The
+other may be gone for good, when the acknowledgement was lost with a connection."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Flow:
         """A line was attached, proven or lost."""
         self.on_sent: Callable[[], None] = lambda: None
         """Something was sent that the peer will answer in time."""
+        self.on_both_closed: Callable[[], None] = lambda: None
+        """Both sides have said their last words."""
         self.reason_away: Callable[[], str] = lambda: ""
         """Why there is no line, in a few words."""
         self.over = trio.Event()
@@ -80,13 +83,13 @@ class Flow:
         """Why the link ended, if it was not the peer's doing."""
         self.bytes_sent = self.bytes_received = 0
         self.messages_sent = self.messages_received = 0
-        self.delivered = False
-        """The peer has said that it has all that was sent, to the last."""
         self.closed_here = False
         self.closed_there: Closed | None = None
         self._ended_here = self._ended_there = False
         self._closed_at: int | None = None
         """Ordinal of the packet in which we said CLOSED."""
+        self._content = 0
+        """Ordinal of the last packet that the peer's reader has use for."""
         self._answer_due = False
         self._may_send = WINDOW
         self._may_come = WINDOW
@@ -112,6 +115,11 @@ class Flow:
         if line is not None:
             return LinkState(connected=True, peer_name=line.peer_name)
         return LinkState(connected=False, reason=str(self.failure or self.reason_away()))
+
+    @property
+    def delivered(self) -> bool:
+        """The peer has said that it has all bytes and messages, and the end if one was sent."""
+        return self.link.acknowledged >= self._content
 
     # Receiver
 
@@ -155,6 +163,7 @@ class Flow:
                 self.link.send_keepalive()
                 self.say_closed()
                 self._both_closed.set()
+                self.on_both_closed()
 
     # What the stream does
 
@@ -170,6 +179,7 @@ class Flow:
             part = data[: min(CHUNK, self._may_send)]
             self._may_send -= len(part)
             self.link.send(PacketType.STREAM, encode_data(part))
+            self._content = self.link.sent
             self.bytes_sent += len(part)
             self.on_sent()
             data = data[len(part) :]
@@ -183,6 +193,7 @@ class Flow:
         await self.wait_to_send()
         self._may_send -= len(message) + MESSAGE_COST
         self._say(Message(message))
+        self._content = self.link.sent
         self.messages_sent += 1
 
     def say_end(self) -> None:
@@ -190,10 +201,12 @@ class Flow:
         if not self._ended_here:
             self._ended_here = True
             self._say(End())
+            self._content = self.link.sent
 
     def say_closed(self, *, aborted: bool = False) -> None:
         """Say the last words; they are sent when there is a line."""
-        if self._closed_at is None:
+        if self._closed_at is None and not self.over.is_set():
+            self.link.send_keepalive()  # so that who hears the end knows what was received
             self._say(Closed(aborted))
             self._closed_at = self.link.sent
 
@@ -226,7 +239,6 @@ class Flow:
         await self._both_closed.wait()
         with trio.move_on_after(LAST_WORDS_S):
             await self.link.wait_delivered(self._closed_at)
-            self.delivered = True
         self.end()
 
     async def wait_to_send(self) -> None:

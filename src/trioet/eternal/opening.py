@@ -211,8 +211,7 @@ def _judge(error: BaseException, host: str, port: int) -> tuple[float, StepFaile
         case PeerError():
             return 0.0, StepFailed("introduction", f"{where}: {error}", STRANGER_HINT)
         case trio.BrokenResourceError(__cause__=ssl.SSLError() as cause):
-            why = getattr(cause, "verify_message", "") or cause.reason or str(cause)
-            return 0.0, StepFailed("tls", f"{where}: {why}", TLS_HINT)
+            return 0.0, StepFailed("tls", f"{where}: {_tls_words(cause)}", TLS_HINT)
         case trio.BrokenResourceError():
             broken = LineBroken(str(error))
             return patience_at_first(broken), _cannot_connect(where, broken)
@@ -222,6 +221,12 @@ def _judge(error: BaseException, host: str, port: int) -> tuple[float, StepFaile
             return patience_at_first(error), _cannot_connect(where, error)
         case _:
             raise error
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLEOFError):
+        return "the server ended TLS without a word, as if it misses a certificate"
+    return getattr(error, "verify_message", "") or error.reason or str(error)
 
 
 def _cannot_connect(where: str, error: Exception) -> StepFailed:
@@ -257,7 +262,11 @@ async def _keep(
         reconnector.typed()
         liveness.sent()
 
+    def both_closed() -> None:
+        reconnector.denied_s = 0.0  # the server may forget the session now
+
     flow.on_line_change, flow.on_sent = line_changed, sent
+    flow.on_both_closed = both_closed
     flow.reason_away = lambda: reconnector.reason
     flow.link.send_keepalive()  # proves us to the server, whose handler waits for that
     with trio.CancelScope(shield=True):

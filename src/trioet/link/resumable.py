@@ -358,6 +358,11 @@ class ResumableLink:
         return self._writer.sent
 
     @property
+    def acknowledged(self) -> int:
+        """Packets that the peer has said it has."""
+        return self._writer.acknowledged
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that this link's replay buffer takes."""
         return self._writer.kept_bytes
