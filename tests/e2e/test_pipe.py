@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ import trio
 
 from farside import FarSide
 from fixtures_sshd import Sshd
+from jumphosts import DESTINATION, journey
 from piping import cut_pipe, inner, piped
 from tunnelled import echo, echo_server
 from waiting import until
@@ -340,3 +342,30 @@ def test_a_gateway_may_be_behind_another(far_side: FarSide, inner: Sshd) -> None
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
     assert (far_side.sshd.logins, inner.logins) == (2, 1)
+
+
+# Beside connect's
+
+
+async def test_jumphosts_pass_on_a_pipe(tmp_path: Path, runtime_dir: Path) -> None:
+    with journey(tmp_path, runtime_dir, "a") as way:
+        command = [sys.executable, "-m", "trioet.cli.main", "pipe", "-F", str(way.config)]
+        command += ["--jump", "a", "--way", "direct", "--via", DESTINATION]
+        async with echo_server() as port:
+            done = await trio.run_process(
+                [*command, f"localhost:{port}"],
+                stdin=ALL_BYTES,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                env=way.environment,
+            )
+        assert (done.returncode, done.stdout, done.stderr) == (0, ALL_BYTES, b"")
+        assert "relay to" in way.hosts["a"].keeper_log()
+
+
+def test_without_an_ssh_program_ours_does(far_side: FarSide) -> None:
+    far_side.start_router()
+    host = piped(far_side, "--ssh-backend", "asyncssh")
+    done = host.run([*host.ssh, "farside", "cat; exit 3"], ALL_BYTES)
+    assert (done.returncode, done.stdout, done.stderr) == (3, ALL_BYTES, b"")
