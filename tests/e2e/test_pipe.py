@@ -234,6 +234,34 @@ async def test_who_does_not_read_makes_the_other_end_wait(far_side: FarSide) -> 
     await nothing_stays(far_side)
 
 
+async def test_the_last_words_of_who_goes_without_waiting_arrive(far_side: FarSide) -> None:
+    far_side.start_router()
+    host = piped(far_side)
+    heard = bytearray()
+
+    async def hear(stream: trio.SocketStream) -> None:
+        """Takes its time, and never ends by itself."""
+        async for data in stream:
+            heard.extend(data)
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, hear, [listener])
+        port = listener.socket.getsockname()[1]
+        with host.start([*host.pipe, "--via", "farside", f"localhost:{port}"]) as pipe:
+            assert pipe.stdin is not None
+            assert pipe.stdout is not None
+            pipe.stdin.write(ALL_BYTES[:60_000])  # fits, though nobody reads it yet
+            pipe.stdin.close()
+            pipe.stdout.close()
+            await until(lambda: pipe.poll() is not None)
+        assert pipe.returncode == 0
+        assert heard == ALL_BYTES[:60_000]
+        nursery.cancel_scope.cancel()
+    await nothing_stays(far_side)
+
+
 async def unchanged(value: Callable[[], int], seconds: float = 0.5) -> None:
     """Wait until it has not changed for so long."""
     last, since = value(), trio.current_time()

@@ -25,6 +25,12 @@ from trioet.errors import UsageError
 
 USAGE: Final = "trioet pipe [options] [user@]HOST:PORT | --via [user@]GATEWAY HOST:PORT"
 
+DESCRIPTION: Final = """\
+Connect stdin and stdout with a port on the other side, and survive the loss of the network.
+Without --via, HOST:PORT is an sshd: a login to it brings the key, and the connection goes to
+it as well.
+"""
+
 EPILOG: Final = """\
 In ssh's configuration, for a host that runs trioet:
   ProxyCommand trioet pipe %r@%n:%p
@@ -61,9 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="trioet pipe",
         usage=USAGE,
-        description="Connect stdin and stdout with a port on the other side, and survive the loss "
-        "of the network. Without --via, HOST:PORT is an sshd: the key comes by a login to it, and "
-        "the connection goes to it as well.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -22,6 +22,11 @@ from trioet.wire.forward import Address
 
 USAGE: Final = "trioet proxy --listen PLACE --to PLACE [options]"
 
+DESCRIPTION: Final = """\
+Listen here, connect elsewhere, and have every connection between survive the loss of the
+network. A standing service: it logs in again by itself, and goes on listening meanwhile.
+"""
+
 EPILOG: Final = """\
 With --via, a gateway that ssh logs in to and that has trioet connects to HOST:PORT:
   trioet proxy --listen 5432 --via gateway --to db.internal:5432
@@ -53,9 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="trioet proxy",
         usage=USAGE,
-        description="Listen here, connect elsewhere, and have every connection between survive the "
-        "loss of the network. A standing service: it logs in again by itself, and goes on "
-        "listening meanwhile.",
+        description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -21,6 +22,10 @@ from trioet.session.forwards import Forwards
 from trioet.wire.forward import Address
 
 CHUNK: Final = 64 * 1024
+
+GONE_S: Final = 2.0
+"""When nobody reads stdout any more: how long the other side may take to end by itself, having
+heard all that was said. An sshd does at once; what does not is reset."""
 
 SHORT: Final = 1024
 """Who says no more than so many bytes at once is likely to wait for an answer: a keystroke of
@@ -73,13 +78,13 @@ class Pipe:
                 await self._copy(forwards, channel, near)
 
     async def _copy(self, forwards: Forwards, channel: Channel, near: trio.SocketStream) -> None:
-        said_all = trio.Event()
+        shown_all = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_reader)
+            nursery.start_soon(self._watch_reader, channel)
             nursery.start_soon(self._up, near)
-            nursery.start_soon(self._down, near, said_all)
+            nursery.start_soon(self._down, near, shown_all)
             await forwards.run(channel)
-            await said_all.wait()
+            await shown_all.wait()
             nursery.cancel_scope.cancel()
         if not channel.in_order:
             what = f"the connection from {self._host} to {self._destination} was reset"
@@ -95,20 +100,30 @@ class Pipe:
         except trio.BrokenResourceError:
             pass  # the channel is over, and says why
 
-    async def _down(self, near: trio.SocketStream, said_all: trio.Event) -> None:
+    async def _down(self, near: trio.SocketStream, shown_all: trio.Event) -> None:
         try:
             async for data in near:
                 await self._console.write(data)
         except trio.BrokenResourceError:
             pass  # as above
         except LocalError:
-            self._scope.cancel()
+            await self._listen_in_vain(near)
         self._console.end_output()
-        said_all.set()
+        shown_all.set()
 
-    async def _watch_reader(self) -> None:
+    async def _listen_in_vain(self, near: trio.SocketStream) -> None:
+        """Whoever reads stdout is gone, and may have said something just before."""
+        with trio.move_on_after(GONE_S) as patience, suppress(trio.BrokenResourceError):
+            async for _ in near:
+                pass
+        if patience.cancelled_caught:
+            self._scope.cancel()
+
+    async def _watch_reader(self, channel: Channel) -> None:
         """ssh does not wait for its ProxyCommand, and need not tell it that it goes."""
         await self._console.wait_nobody_reads()
+        await channel.said_all.wait()
+        await trio.sleep(GONE_S)
         self._scope.cancel()
 
     def _check_reachable(self, forwards: Forwards) -> None:
