@@ -21,6 +21,7 @@ from farside import FarSide
 from fixtures_sshd import Sshd
 from jumphosts import DESTINATION, journey
 from piping import cut_pipe, inner, piped
+from ptys import at_terminal
 from tunnelled import echo, echo_server
 from waiting import until
 
@@ -168,6 +169,27 @@ async def test_git_clones_through_cuts(far_side: FarSide, tmp_path: Path) -> Non
         await pipe.survives(clone, cuts=15, every=400_000)
 
     assert digest(tmp_path / "back" / "blob") == digest(sent / "blob")
+
+
+async def test_somebody_at_a_terminal_sees_nothing_of_a_cut_but_what_they_type(
+    far_side: FarSide,
+) -> None:
+    async with (
+        cut_pipe(far_side) as pipe,
+        at_terminal([*pipe.host.ssh, "-tt", "farside"], pipe.host.environment) as person,
+    ):
+        assert await person.run(b"mine=7; stty size") == b"24 80\r\n"
+        person.seen = b""
+        pipe.cutter.refuse = True
+        pipe.cutter.cut()
+        await person.type(b"stty -echo; echo $mine'<'\n")
+        tried = pipe.cutter.attempts
+        await until(lambda: pipe.cutter.attempts > tried + 2)
+        assert person.seen == b""
+        pipe.cutter.refuse = False
+        assert b"trioet" not in await person.until(b"7<\r\n")
+        await person.type(b"\x03exit 5\n")
+        assert await person.end() == 5
 
 
 async def test_ssh_asks_whether_the_server_is_alive_and_hears_nothing_of_the_cuts(

@@ -20,7 +20,7 @@ from keepers import end_keepers, keepers_in
 from piping import carried
 from ports import free_ports
 from trioet.demo.cutter import Cutter
-from tunnelled import carries, connect, connect_when_open, echo, exchange
+from tunnelled import carries, connect, connect_when_open, echo, echo_at, exchange, mode
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -277,6 +277,52 @@ async def test_a_connection_between_two_proxies_survives_cuts(far_side: FarSide,
             assert (made.end(), far.end()) == (0, 0)
             assert "Traceback" not in made.log + far.log
         nursery.cancel_scope.cancel()
+
+
+async def test_many_connect_at_once_and_stay(far_side: FarSide, key: str) -> None:
+    there, here = free_ports(2)
+    many = 250
+    async with echo_until_reset() as end:
+        server = ["--listen", f"eternal:127.0.0.1:{there}", "--to", f"localhost:{end}"]
+        client = ["--listen", str(here), "--to", f"eternal:127.0.0.1:{there}"]
+        with (
+            proxy(far_side, *server, "--key-file", key) as far,
+            proxy(far_side, *client, "--key-file", key) as made,
+        ):
+            await until(lambda: "leads to" in far.log and "leads to" in made.log, PATIENCE_S)
+            answered = 0
+            all_answered = trio.Event()
+
+            async def talk() -> None:
+                nonlocal answered
+                async with await connect(here) as stream:
+                    await stream.send_all(b"x")
+                    assert await stream.receive_some() == b"x"
+                    answered += 1
+                    if answered == many:
+                        all_answered.set()
+                    await all_answered.wait()  # so that all are there at the same time
+                    assert await exchange(stream, b"y") == b"y"
+
+            with trio.fail_after(PATIENCE_S):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(many):
+                        nursery.start_soon(talk)
+            assert "WARNING" not in made.log + far.log
+
+
+async def test_both_ends_may_be_unix_sockets(far_side: FarSide, key: str) -> None:
+    (between,) = free_ports(1)
+    here, there = far_side.runtime_dir / "here", far_side.runtime_dir / "there"
+    server = ["--listen", f"eternal:127.0.0.1:{between}", "--to", str(there), "--key-file", key]
+    client = ["--listen", str(here), "--to", f"eternal:localhost:{between}", "--key-file", key]
+    async with echo_at(there):
+        with proxy(far_side, *server) as far, proxy(far_side, *client) as made:
+            await until(lambda: "leads to" in far.log and "leads to" in made.log, PATIENCE_S)
+            assert mode(here) == 0o600
+            await carries(here)
+            assert (made.end(), far.end()) == (0, 0)
+    assert not here.exists()
 
 
 async def test_who_has_another_key_is_told_so(far_side: FarSide, key: str) -> None:

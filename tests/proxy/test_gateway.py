@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from served import Server, client_of
+from trioet.client.console import Console
 from trioet.errors import StepFailed
+from trioet.health.endpoint import Health
 from trioet.proxy.figures import Figures
-from trioet.proxy.gateway import FIRST_PAUSE_S, HOLD_S, LONGEST_PAUSE_S, Carrier, Gateway
+from trioet.proxy.gateway import (
+    AWAY_S,
+    BACK_S,
+    FIRST_PAUSE_S,
+    HOLD_S,
+    LONGEST_PAUSE_S,
+    Carrier,
+    Gateway,
+)
 from trioet.wire.forward import Address
 
 DESTINATION = Address("db", 5432)
@@ -73,3 +86,94 @@ async def test_to_stop_ends_the_login_that_is_under_way(autojump_clock: MockCloc
         await trio.sleep(1)
         gateway.stop()
     assert ended
+
+
+class Farther:
+    """A gateway, and what becomes of the machine there."""
+
+    def __init__(self, nursery: trio.Nursery, console: Console) -> None:
+        self.servers: list[Server] = []
+        self.lets_in = True
+        self.on_login: Callable[[], None] = lambda: None
+        self._nursery = nursery
+        self._console = console
+
+    async def open_session(self, carrier: Carrier) -> None:
+        await trio.sleep(1)
+        if not self.lets_in:
+            raise StepFailed("ssh", "no route to host")
+        self.on_login()
+        server = Server(self._nursery)
+        self.servers.append(server)
+        client = client_of(self._console, server, carrier.carry)
+        carrier.began(client)
+        await client.run()
+
+    @property
+    def there(self) -> list[bool]:
+        """Which of its sessions have not ended, on its side."""
+        return [not server.ended.is_set() for server in self.servers]
+
+
+@asynccontextmanager
+async def kept(console: Console) -> AsyncIterator[tuple[Gateway, Farther, Figures]]:
+    """A gateway whose session is kept."""
+    async with trio.open_nursery() as nursery:
+        far, figures = Farther(nursery, console), Figures()
+        gateway = Gateway("host", far.open_session, DESTINATION, figures)
+        nursery.start_soon(gateway.run)
+        await trio.sleep(5)
+        assert (far.there, figures.health()) == ([True], Health())
+        yield gateway, far, figures
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_was_away_for_long_comes_back(
+    nothing_shown: Console, autojump_clock: MockClock
+) -> None:
+    async with kept(nothing_shown) as (_, far, figures):
+        far.lets_in = False
+        far.servers[0].cut()
+        await trio.sleep(3600)
+        assert figures.health() == Health(well=False, text="no connection to host")
+        far.lets_in = far.servers[0].reachable = True
+        await trio.sleep(60)
+        assert (far.there, figures.sessions, figures.health()) == ([True], 1, Health())
+
+
+async def test_a_session_that_comes_back_when_another_got_through_is_kept(
+    nothing_shown: Console, autojump_clock: MockClock
+) -> None:
+    async with kept(nothing_shown) as (_, far, figures):
+
+        def back() -> None:
+            far.servers[0].reachable = True
+
+        far.on_login = back
+        far.servers[0].cut()
+        await trio.sleep(60)
+        assert (far.there[0], figures.sessions, figures.health()) == (True, 1, Health())
+        assert not any(far.there[1:])
+
+
+async def test_a_session_that_does_not_come_back_is_replaced(
+    nothing_shown: Console, autojump_clock: MockClock
+) -> None:
+    async with kept(nothing_shown) as (gateway, far, figures):
+        far.servers[0].knows = False
+        far.servers[0].cut()
+        far.servers[0].reachable = True
+        await trio.sleep(AWAY_S + BACK_S + 5)
+        assert (far.there[1:], figures.sessions, figures.health()) == ([True], 2, Health())
+        gateway.stop()
+        await trio.sleep(5)
+        assert far.there[1:] == [False]
+
+
+async def test_a_session_that_is_ended_there_is_opened_again(
+    nothing_shown: Console, autojump_clock: MockClock
+) -> None:
+    async with kept(nothing_shown) as (_, far, figures):
+        far.servers[0].farewell("ended by --kill-other-sessions")
+        await trio.sleep(30)
+        assert (far.there[1:], figures.sessions, figures.health()) == ([True], 2, Health())

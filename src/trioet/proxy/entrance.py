@@ -58,7 +58,14 @@ async def accept_eternal(
 
     sockets = [sock.dup() for sock in listener.sockets]
     listener.close()
-    await serve_eternal(attend, 0, psk=key, listeners=sockets, max_sessions=MAX_CONNECTIONS)
+    await serve_eternal(
+        attend,
+        0,
+        psk=key,
+        listeners=sockets,
+        max_sessions=MAX_CONNECTIONS,
+        max_sessions_per_source=MAX_CONNECTIONS,  # one proxy brings them all
+    )
 
 
 async def _counted(

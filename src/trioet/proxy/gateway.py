@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import trio
 
 from trioet.client.app import Client
+from trioet.client.wakers import watch_network
 from trioet.errors import TrioetError
 from trioet.proxy.figures import Figures
 from trioet.session.channel import Channel
@@ -82,6 +83,7 @@ class Gateway:
         self._jitter = jitter or random.Random()
         self._session: _Session | None = None
         self._changed = trio.lowlevel.ParkingLot()
+        self._woken = trio.Event()
         self.stopped = trio.Event()
         """Set by :meth:`stop`."""
         figures.trouble = f"no session with {name} yet"
@@ -128,6 +130,7 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as keeping:
                 keeping.start_soon(self._keep, nursery)
+                keeping.start_soon(watch_network, lambda: self._woken.set())
                 await self.stopped.wait()
                 keeping.cancel_scope.cancel()
             nursery.cancel_scope.deadline = trio.current_time() + STOP_S
@@ -151,8 +154,16 @@ class Gateway:
             await self._wait_needed()
             if trio.current_time() - begun > LONGEST_PAUSE_S:
                 pause = FIRST_PAUSE_S
-            await trio.sleep(pause * self._jitter.uniform(0.75, 1.25))
+            await self._pause(pause * self._jitter.uniform(0.75, 1.25))
             pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until the network changes: that may be all that was missing."""
+        least = min(seconds, FIRST_PAUSE_S)
+        await trio.sleep(least)
+        self._woken = trio.Event()
+        with trio.move_on_after(seconds - least):
+            await self._woken.wait()
 
     async def _wait_needed(self) -> None:
         """Wait until there is no session, or one that has been away for AWAY_S."""

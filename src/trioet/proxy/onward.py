@@ -6,8 +6,9 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -18,6 +19,9 @@ from trioet.proxy.figures import Figures
 from trioet.proxy.joining import join
 from trioet.session.destinations import connect, reset
 from trioet.wire.forward import Address, Endpoint
+
+MAX_ENTERING: Final = 16
+"""Eternal streams that are being opened at once: a server takes 32 newcomers from one source."""
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +74,18 @@ def plain(destination: Endpoint) -> OpenStream:
 
 def eternal(destination: Address, key: bytes) -> OpenStream:
     """Open eternal streams to the proxy that listens there and has the same key."""
-    return lambda: open_eternal_stream(destination.host, destination.port, psk=key)
+    entering = trio.CapacityLimiter(MAX_ENTERING)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[trio.abc.HalfCloseableStream]:
+        async with AsyncExitStack() as stack:
+            async with entering:
+                stream = await stack.enter_async_context(
+                    open_eternal_stream(destination.host, destination.port, psk=key)
+                )
+            yield stream
+
+    return opened
 
 
 def _first(error: BaseException) -> BaseException:
