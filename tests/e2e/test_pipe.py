@@ -188,7 +188,7 @@ async def test_somebody_at_a_terminal_sees_nothing_of_a_cut_but_what_they_type(
         assert person.seen == b""
         pipe.cutter.refuse = False
         assert b"trioet" not in await person.until(b"7<\r\n")
-        await person.type(b"\x03exit 5\n")
+        await person.type(b"exit 5\n")
         assert await person.end() == 5
 
 

@@ -65,27 +65,29 @@ class Pipe:
         ours, its = socket.socketpair()
         its.setblocking(False)
         channel = Channel(forwards.new_number(), its, forwards, Traffic(f"{self._destination}"))
-        async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as near:
-            with self._scope:
-                try:
-                    await forwards.open(channel, 0, self._destination)
-                except CannotReach as error:
-                    reset(its)
-                    raise self._unreachable(error) from error
-                except BaseException:
-                    reset(its)
-                    raise
-                await self._copy(forwards, channel, near)
+        try:
+            async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as near:
+                with self._scope:
+                    await self._copy(forwards, channel, near)
+        finally:
+            reset(its)  # of no effect where it was closed in order
 
     async def _copy(self, forwards: Forwards, channel: Channel, near: trio.SocketStream) -> None:
         shown_all = trio.Event()
+        failure: CannotReach | None = None  # carried out, not thrown: a nursery would wrap it
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_reader, channel)
             nursery.start_soon(self._up, near)
             nursery.start_soon(self._down, near, shown_all)
-            await forwards.run(channel)
-            await shown_all.wait()
+            try:
+                await forwards.open_and_run(channel, 0, self._destination)
+            except CannotReach as error:
+                failure = error
+            else:
+                await shown_all.wait()
             nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise self._unreachable(failure)
         if not channel.in_order:
             what = f"the connection from {self._host} to {self._destination} was reset"
             raise StepFailed("pipe", what)

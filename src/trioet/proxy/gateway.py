@@ -45,8 +45,7 @@ STOP_S: Final = 5.0
 """How long a session may take to tell the gateway that it is over."""
 
 HOLD_S: Final = 60.0
-"""How long a connection that was accepted waits for a session, and for the gateway to connect,
-before it is reset."""
+"""How long a connection that was accepted waits for a session, before it is reset."""
 
 
 class Carrier(Protocol):
@@ -92,36 +91,27 @@ class Gateway:
         return f"<Gateway {self._name} {self._destination} {self._session!r}>"
 
     async def carry(self, sock: socket.socket) -> None:
-        """Carry an accepted connection to its end; closes it.
-
-        Cancellation resets it.
+        """Carry an accepted connection to its end; closes it. One whose session is lost is reset,
+        and so it is on cancellation.
         """
         try:
             with trio.fail_after(HOLD_S):
-                session, channel = await self._open(sock)
-        except (trio.TooSlowError, CannotReach) as error:
-            log.warning("%s: %s", self._destination, str(error) or self._figures.trouble)
-            self._figures.failed += 1
-            reset(sock)
-            return
-        except BaseException:
-            reset(sock)
-            raise
-        with session.lifetime():
-            await session.forwards.run(channel)
-        self._figures.failed += not channel.in_order
-
-    async def _open(self, sock: socket.socket) -> tuple[_Session, Channel]:
-        """Have the gateway connect; again if the session is lost meanwhile."""
-        while True:
-            while self._session is None:
-                await self._changed.park()
-            session = self._session
+                session = await self._wait_session()
             forwards = session.forwards
             channel = Channel(forwards.new_number(), sock, forwards, self._figures.traffic)
             with session.lifetime():
-                await forwards.open(channel, 0, self._destination)
-                return session, channel
+                await forwards.open_and_run(channel, 0, self._destination)
+            self._figures.failed += not channel.in_order
+        except (trio.TooSlowError, CannotReach) as error:
+            log.warning("%s: %s", self._destination, str(error) or self._figures.trouble)
+            self._figures.failed += 1
+        finally:
+            reset(sock)  # of no effect where it was closed in order
+
+    async def _wait_session(self) -> _Session:
+        while self._session is None:
+            await self._changed.park()
+        return self._session
 
     # The session
 

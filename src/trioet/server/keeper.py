@@ -24,8 +24,9 @@ from trioet.bootstrap.credentials import new_real_credentials
 from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
 from trioet.link.door import Arrival, Door
 from trioet.link.line import LineBroken, SocketLine, source_of
+from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
-from trioet.link.resumable import ResumableLink, Role, Unproven
+from trioet.link.resumable import ResumableLink, Role
 from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
