@@ -246,7 +246,8 @@ async def test_a_destination_that_refuses_costs_one_connection(
             async with await connect_when_open(here) as stream:
                 with trio.fail_after(PATIENCE_S), pytest.raises(trio.BrokenResourceError):
                     await stream.receive_some()
-        assert made.log.count(f"localhost:{free_tcp_port}: connection refused") == 2
+        told = f"localhost:{free_tcp_port}: connection refused"
+        await until(lambda: made.log.count(told) == 2)
         assert made.process.poll() is None
 
 

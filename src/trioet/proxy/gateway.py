@@ -45,7 +45,8 @@ STOP_S: Final = 5.0
 """How long a session may take to tell the gateway that it is over."""
 
 HOLD_S: Final = 60.0
-"""How long a connection that was accepted waits for a session, before it is reset."""
+"""How long a connection that was accepted waits for a session with a connection, before
+it is reset."""
 
 
 class Carrier(Protocol):
@@ -109,7 +110,7 @@ class Gateway:
             reset(sock)  # of no effect where it was closed in order
 
     async def _wait_session(self) -> _Session:
-        while self._session is None:
+        while self._session is None or not self._session.is_back:
             await self._changed.park()
         return self._session
 
