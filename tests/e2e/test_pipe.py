@@ -22,6 +22,7 @@ from fixtures_sshd import Sshd
 from jumphosts import DESTINATION, journey
 from piping import cut_pipe, inner, piped
 from ptys import at_terminal
+from trioet.demo.cutter import Cutter
 from tunnelled import echo, echo_server
 from waiting import until
 
@@ -73,6 +74,23 @@ def test_no_port_but_sshds_is_needed(far_side: FarSide) -> None:
     host = piped(far_side, "--way", "ssh")
     done = host.run([*host.ssh, "farside", "cat; exit 3"], ALL_BYTES)
     assert (done.returncode, done.stdout, done.stderr) == (3, ALL_BYTES, b"")
+
+
+async def test_an_sshd_behind_a_nat_is_found_at_its_own_port(far_side: FarSide) -> None:
+    """The port that ssh calls is the NAT's; the host itself knows another."""
+    far_side.start_router()
+    async with trio.open_nursery() as nursery:
+        nat = await nursery.start(Cutter(far_side.sshd.port).serve)
+        config = far_side.sshd.ssh_config_path
+        config.write_text(config.read_text().replace(f"Port {far_side.sshd.port}", f"Port {nat}"))
+        known = far_side.sshd.known_hosts_path
+        known.write_text(known.read_text().replace(f"]:{far_side.sshd.port} ", f"]:{nat} "))
+        host = piped(far_side, "-v")
+        done = await trio.to_thread.run_sync(host.run, [*host.ssh, "farside", "echo hi"])
+        assert (done.returncode, done.stdout) == (0, b"hi\n")
+        told = f"trioet: farside connects to 127.0.0.1:{far_side.sshd.port}\n"
+        assert done.stderr == told.encode()
+        nursery.cancel_scope.cancel()
 
 
 def test_the_user_whom_ssh_names_logs_in_at_both(far_side: FarSide) -> None:

@@ -72,7 +72,7 @@ async def _run(
             gateway = Gateway(options.session.host, login.open_session, to, figures)
             accept = partial(accept_sockets, listener, gateway.carry, figures)
         else:
-            onward = Onward(_open_far(options.to, key), figures)
+            onward = Onward(str(options.to), _open_far(options.to, key), figures)
             if options.listen.eternal:
                 accept = partial(accept_eternal, listener, key, onward.carry_eternal, figures)
             else:

@@ -32,7 +32,9 @@ OpenStream = Callable[[], AbstractAsyncContextManager[trio.abc.HalfCloseableStre
 class Onward:
     """Carries connections on to what ``open_far`` opens for each."""
 
-    def __init__(self, open_far: OpenStream, figures: Figures) -> None:
+    def __init__(self, name: str, open_far: OpenStream, figures: Figures) -> None:
+        """``name`` is where that leads, for people."""
+        self._name = name
         self._open_far = open_far
         self._figures = figures
 
@@ -54,7 +56,7 @@ class Onward:
         except* (LocalError, trio.BrokenResourceError) as group:
             abort()
             self._figures.failed += 1
-            log.warning("a connection: %s", _first(group))
+            log.warning("%s: %s", self._name, _first(group))
         except* BaseException:
             abort()
             raise
