@@ -385,6 +385,8 @@ def test_a_port_that_is_no_sshd_needs_a_gateway(far_side: FarSide, free_tcp_port
     done = host.run([*host.pipe, f"farside:{free_tcp_port}"])
     assert (done.returncode, done.stdout) == (255, b"")
     assert f"--via farside localhost:{free_tcp_port}".encode() in done.stderr
+    looks = f"-o ProxyCommand=none -o Port={free_tcp_port} farside` looks for the cause"
+    assert looks.encode() in done.stderr
 
 
 def test_a_gateway_that_is_reached_through_itself_is_told_and_not_tried_for_ever(

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
 from trioet.bootstrap.jump import Jump, parse_jumps
@@ -19,6 +20,9 @@ from trioet.bootstrap.spawn import (
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import LocalError, StepFailed
 from trioet.server.places import runtime_dir
+
+LEADS_NOWHERE: Final = ("LogLevel=", "ControlMaster=", "ControlPath=")
+"""Options for ssh that make no difference to where it gets."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +63,10 @@ def log_in(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
 def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
     port = ("-p", str(options.port)) if options.port is not None else ()
-    return shlex.join(["trioet", "doctor", *ssh_choices(options.ssh_target), *port, options.host])
+    target = options.ssh_target
+    leading = [each for each in target.options if not each.startswith(LEADS_NOWHERE)]
+    choices = ssh_choices(target._replace(options=tuple(leading)))
+    return shlex.join(["trioet", "doctor", *choices, *port, options.host])
 
 
 def _connect_through_jumphosts(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
