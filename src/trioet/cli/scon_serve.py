@@ -20,9 +20,9 @@ def main(argv: list[str]) -> int:
     options = build_parser().parse_args(argv)
     if options.print_unit:
         from trioet.scon.unit import unit
-        from trioet.server.units import quoted_program
+        from trioet.server.units import program, quoted
 
-        sys.stdout.write(unit(quoted_program()))
+        sys.stdout.write(unit(quoted(program())))
         return 0
     if options.config is None:
         build_parser().error("--config is needed; docs/scon-operations.md has an example")
