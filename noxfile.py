@@ -21,7 +21,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 FEWER = {"3.12": ["-m", "not proof and not e2e"], "3.13": ["-m", "not proof"]}
 """What is left out where it would take long and tell little: on the newest Python what depends
 on no version, and between the two whole sessions as well."""
-CODE = ("src", "tests", "bench", "fuzz", "proof")
+CODE = ("src", "tests", "bench", "examples", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (

@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 import time
+from contextlib import suppress
 
 from trioet.errors import PeerError
 from trioet.wire.embedding import EternalClient
@@ -69,10 +70,8 @@ class Stream:
         return b""
 
     def _flush(self) -> None:
-        try:
+        with suppress(OSError):  # who receives will notice
             self._sock.sendall(self._client.data_to_send())
-        except OSError:
-            pass  # who receives will notice
 
     def _connect(self) -> None:
         while True:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
-from eternals import PSK, Net, cut_every, echo, net
+from eternals import PSK, Net, cut_often, echo, net
 from trioet import EternalStream, LinkState, open_eternal_stream
 from trioet.link.resumable import WINDOW
 from trioet.wire.stream_messages import MAX_MESSAGE
@@ -167,7 +167,7 @@ async def test_messages_come_whole_and_in_order_through_cuts() -> None:
                 await client.send(bytes([number]) * size)
             await client.send_eof()
 
-        async with trio.open_nursery() as nursery, cut_every(made.cutter, 0.05):
+        async with trio.open_nursery() as nursery, cut_often(made.cutter, 400_000):
             nursery.start_soon(send)
             for number, size in enumerate(sizes):
                 assert await server.receive() == bytes([number]) * size

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from eternals import PSK, cut_every, echo, net
+from eternals import PSK, cut_often, echo, net
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -20,7 +20,7 @@ async def test_lines_come_back_whole_and_in_order(name: str) -> None:
     lines = b"".join(b"line %d %s\n" % (number, b"x" * (number % 900)) for number in range(4000))
     async with net(echo) as made:
         command = [sys.executable, str(EXAMPLES / name), "127.0.0.1", str(made.port)]
-        async with cut_every(made.cutter, 0.1):
+        async with cut_often(made.cutter, 200_000):
             done = await trio.run_process(
                 command,
                 stdin=lines,

@@ -129,12 +129,12 @@ class EternalClient:
                 raise SessionLost(answer.error.decode(errors="replace"))
             if answer is not None:
                 self._begin(answer)
-        elif self._handshake.state is State.PACKETS:
+        elif self._in_packets:
             self._packets(data)
         else:
             for event in self._handshake.feed(data):
                 self._happened(event)
-            if self._handshake.state is State.PACKETS:
+            if self._in_packets:
                 self.ping()  # proves us to the server
                 self._packets(self._handshake.rest())
         received = bytes(self._inbox)
@@ -162,6 +162,10 @@ class EternalClient:
     def ping(self) -> None:
         """Acknowledge what came; the server does the same."""
         self._send_packet(PacketType.KEEP_ALIVE, encode_count(self._reader.received))
+
+    @property
+    def _in_packets(self) -> bool:
+        return self._handshake.state is State.PACKETS
 
     def _begin(self, passkey: bytes) -> None:
         self._introduction = None
@@ -241,7 +245,7 @@ class EternalClient:
 
     def _send_packet(self, packet_type: int, payload: bytes) -> None:
         self._writer.write(packet_type, payload)
-        if self._handshake.state is State.PACKETS:
+        if self._in_packets:
             for body in self._writer.bodies(self._cursor, self._writer.sent):
                 self._outbox += packet_frame(body)
             self._cursor = self._writer.sent + 1
