@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from trioet.errors import ForgedPacket, SessionLost
+from trioet.errors import ForgedPacket, HandshakeError, SessionLost
 from trioet.wire.agreement import PreSharedKey
 from trioet.wire.backed import BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.embedding import WINDOW, EternalClient
@@ -293,3 +293,13 @@ def test_what_does_not_open_costs_the_connection() -> None:
     meeting.server.say(Data(b"well"))
     meeting.carry()
     assert meeting.received == b"well"
+
+
+def test_a_server_that_has_forgotten_the_stream_is_left() -> None:
+    meeting = met()
+    meeting.server.say(Data(b"x"))
+    meeting.carry()
+    meeting.connect()
+    meeting.server.known = False
+    with pytest.raises(HandshakeError, match="has forgotten the stream"):
+        meeting.carry()

@@ -22,12 +22,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from trioet.errors import SessionLost
+from trioet.errors import HandshakeError, SessionLost
 from trioet.wire.agreement import PreSharedKey
 from trioet.wire.backed import BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter, packet_frame
 from trioet.wire.handshake import (
-    CaughtUp,
     Event,
     Handshake,
     Missed,
@@ -184,6 +183,8 @@ class EternalClient:
     def _happened(self, event: Event) -> None:
         match event:
             case ConnectResponse(ConnectStatus.NEW_CLIENT):
+                if self._reader.received:
+                    raise HandshakeError("the server has forgotten the stream and offers a new one")
                 self._cursor = 1
             case ConnectResponse(ConnectStatus.RETURNING_CLIENT):
                 self._ordinal = self._reader.received + 1
@@ -198,8 +199,6 @@ class EternalClient:
                 self._cursor = self._writer.sent + 1
             case Missed(body):
                 self._arrived(body)
-            case CaughtUp.CAUGHT_UP | ConnectRequest():
-                pass
 
     def _packets(self, data: bytes) -> None:
         for body in self._splitter.feed(data):
@@ -208,8 +207,7 @@ class EternalClient:
     def _arrived(self, body: bytes) -> None:
         packet = self._reader.open(self._ordinal, body)
         self._ordinal += 1
-        if packet is None:
-            return  # it came on an earlier connection
+        assert packet is not None, "a connection begins where the one before it ended"
         if packet.type == PacketType.KEEP_ALIVE:
             count = decode_count(packet.payload) or 0
             self._writer.acknowledge(count)

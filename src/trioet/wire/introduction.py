@@ -44,9 +44,9 @@ class IntroductionOfClient:
         self._keys = keys or KeyPair.fresh()
         self._pending = b""
         proof = psk.client_proof(client_id, self._keys.public)
-        introduction = Introduction(self._keys.public, proof)
+        self.introduction = Introduction(self._keys.public, proof)
         self.request = handshake_frame(
-            encode_connect_request(ConnectRequest(client_id, introduction=introduction))
+            encode_connect_request(ConnectRequest(client_id, introduction=self.introduction))
         )
 
     def feed(self, data: bytes) -> bytes | ConnectResponse | None:
