@@ -185,9 +185,14 @@ def prove(session: nox.Session, what: str) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Links between the pages lead somewhere, options exist, the changelog builds."""
+    """Links lead somewhere, options exist, examples do what they say; builds the changelog and
+    the pages of the API (`-- DIRECTORY` keeps them)."""
     install(session, "docs")
-    pages = [path for top in (".", "docs", "bench", "proof") for path in Path(top).glob("*.md")]
+    tops = (".", "docs", "bench", "examples", "proof")
+    pages = [path for top in tops for path in Path(top).glob("*.md")]
+    session.run("python", "-m", "doctest", "docs/library.md")
+    into = session.posargs[0] if session.posargs else os.path.join(session.create_tmp(), "api")
+    session.run("python", "-W", "error", "docs/api.py", into)
     wrong = [f"{page}: {target}" for page in pages for target in dead_links(page)]
     for command in COMMANDS:
         usage = session.run("trioet", command, "--help", silent=True)
