@@ -29,6 +29,7 @@ from trioet.link.reconnect import (
 from trioet.link.resumable import Refused, Role
 from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.wire.agreement import PreSharedKey
+from trioet.wire.introduction import words_of
 from trioet.wire.sealing import KEY_SIZE
 
 CLOSE_TIMEOUT_S: Final = 30.0
@@ -291,7 +292,7 @@ async def _reconnect(flow: Flow, reconnector: Reconnector, line: Line | None) ->
     if flow.closed_there is not None:
         flow.end()  # both have said their last words: the server may forget
     else:
-        flow.fail(failure)
+        flow.fail(SessionLost(words_of(str(failure).encode())))
 
 
 async def _give_up(flow: Flow, after: float) -> None:

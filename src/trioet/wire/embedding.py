@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Final
 
 from trioet.errors import HandshakeError, SessionLost
-from trioet.wire.agreement import PreSharedKey
+from trioet.wire.agreement import KeyPair, PreSharedKey
 from trioet.wire.backed import BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter, packet_frame
 from trioet.wire.handshake import (
@@ -37,7 +37,7 @@ from trioet.wire.handshake import (
     connect_request_frame,
     sequence_header_frame,
 )
-from trioet.wire.introduction import IntroductionOfClient
+from trioet.wire.introduction import IntroductionOfClient, words_of
 from trioet.wire.messages import (
     ConnectRequest,
     ConnectResponse,
@@ -69,8 +69,9 @@ TELL_EVERY: Final = WINDOW // 4
 class EternalClient:
     """One stream, over any number of connections that its owner makes."""
 
-    def __init__(self, psk: bytes, client_id: bytes) -> None:
-        """``client_id``: 16 bytes at random, for this stream only.
+    def __init__(self, psk: bytes, client_id: bytes, keys: KeyPair | None = None) -> None:
+        """``client_id``: 16 bytes at random, for this stream only. ``keys`` are fresh ones, unless
+        a test gives them.
 
         Raises:
           ValueError: the pre-shared key is too short.
@@ -84,7 +85,7 @@ class EternalClient:
         """Bytes that :meth:`send` would take now."""
         self._id = client_id
         self._introduction: IntroductionOfClient | None
-        self._introduction = IntroductionOfClient(PreSharedKey(psk), client_id)
+        self._introduction = IntroductionOfClient(PreSharedKey(psk), client_id, keys)
         self._writer: BackedWriter
         self._reader: BackedReader
         self._handshake = Handshake.client()
@@ -125,7 +126,7 @@ class EternalClient:
         if self._introduction is not None:
             answer = self._introduction.feed(data)
             if isinstance(answer, ConnectResponse):
-                raise SessionLost(answer.error.decode(errors="replace"))
+                raise SessionLost(words_of(answer.error))
             if answer is not None:
                 self._begin(answer)
         elif self._in_packets:
@@ -190,7 +191,7 @@ class EternalClient:
                 self._ordinal = self._reader.received + 1
                 self._outbox += sequence_header_frame(self._reader.received)
             case ConnectResponse(_, text):
-                raise SessionLost(text.decode(errors="replace"))
+                raise SessionLost(words_of(text))
             case PeerReceived(count):
                 self._writer.check_received(count)
                 missed = list(self._writer.bodies(count + 1, self._writer.sent))

@@ -102,6 +102,12 @@ def answer_introduction(
     return answer, passkey
 
 
+def words_of(text: bytes) -> str:
+    """What a stranger says for people to read: it must not reach into their terminals."""
+    said = text.decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in said)
+
+
 def _first_frame(data: bytes) -> bytes | None:
     """The body of the only frame in ``data``; None until it is whole."""
     if len(data) < HANDSHAKE_LENGTH.size:
