@@ -88,7 +88,8 @@ async def run_command(
     near, far = socket.socketpair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(join, stream, near)
-        return await trio.to_thread.run_sync(asyncio.run, run(far))
+        said = await trio.to_thread.run_sync(asyncio.run, run(far))
+    return said
 
 
 async def main() -> None:

@@ -111,11 +111,12 @@ async def open_eternal_stream(
             pass
     flow = Flow(introduced.passkey, Role.CLIENT)
     stream = EternalStream(flow, introduced.client_id, close_timeout, introduced.peer_certificate)
-    reconnector = Reconnector(flow.link, introduced.client_id, dial)
+    first = _FirstLine(line, dial)
+    reconnector = Reconnector(flow.link, introduced.client_id, first.dial)
     reconnector.denied_s = DENIED_S
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_keep, flow, reconnector, line, keepalive, give_up_after)
+        nursery.start_soon(_keep, flow, reconnector, keepalive, give_up_after)
         try:
             if line is None:
                 await _wait_connected(flow, host, port)
@@ -125,6 +126,7 @@ async def open_eternal_stream(
             failure = error
             stream.abort()
         flow.end()
+    first.close()
     flow.link.close()
     if failure is not None:
         raise failure
@@ -234,6 +236,25 @@ def _cannot_connect(where: str, error: Exception) -> StepFailed:
     return StepFailed("connect", f"cannot connect to {where}: {explain(error)}", CONNECT_HINT)
 
 
+class _FirstLine:
+    """The line of the introduction, which the first dial gives; the others connect."""
+
+    def __init__(self, line: Line | None, dial: Callable[[], Awaitable[Line]]) -> None:
+        self._line = line
+        self._dial = dial
+
+    async def dial(self) -> Line:
+        if (line := self._line) is None:
+            return await self._dial()
+        self._line = None
+        return line
+
+    def close(self) -> None:
+        """Nobody has taken it."""
+        if self._line is not None:
+            self._line.close()
+
+
 async def _wait_connected(flow: Flow, host: str, port: int) -> None:
     """Return when the server has proven to be there.
 
@@ -248,7 +269,6 @@ async def _wait_connected(flow: Flow, host: str, port: int) -> None:
 async def _keep(
     flow: Flow,
     reconnector: Reconnector,
-    line: Line | None,
     keepalive: float,
     give_up_after: float,
 ) -> None:
@@ -272,7 +292,7 @@ async def _keep(
     flow.link.send_keepalive()  # proves us to the server, whose handler waits for that
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_reconnect, flow, reconnector, line)
+            nursery.start_soon(_reconnect, flow, reconnector)
             nursery.start_soon(liveness.run)
             nursery.start_soon(flow.run)
             nursery.start_soon(_give_up, flow, give_up_after)
@@ -280,10 +300,10 @@ async def _keep(
             nursery.cancel_scope.cancel()
 
 
-async def _reconnect(flow: Flow, reconnector: Reconnector, line: Line | None) -> None:
+async def _reconnect(flow: Flow, reconnector: Reconnector) -> None:
     failure: BaseException | None = None
     try:
-        await reconnector.run(line)
+        await reconnector.run()
     except* (CannotConnect, Refused, LocalError) as group:
         failure = group
     while isinstance(failure, BaseExceptionGroup):
