@@ -37,13 +37,14 @@ class BadNetwork:
     async def dial(self) -> Line:
         chance = self._chance
         await trio.sleep(chance.choice([0, 0.01, 0.3]))
-        if chance.random() < 0.2:
+        begun = self.flow.link.lines_proven > 0  # before that, patience is short
+        if begun and chance.random() < 0.2:
             raise ConnectionRefusedError("by chance")
         self.connections += 1
         cable = Cable(capacity=chance.choice([100, 5_000, 100_000]))
         most = chance.choice([300, 5_000, 50_000, 300_000])
         cable.cut_after(chance.randint(0, most), chance.randint(0, most))
-        if chance.random() < 0.1:
+        if begun and chance.random() < 0.1:
             cable.stall()
         self._nursery.start_soon(self._serve, cable.server)
         return cable.client
