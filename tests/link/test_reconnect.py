@@ -536,6 +536,40 @@ async def test_to_be_unknown_at_first_may_mean_that_the_server_was_not_told_yet(
     assert network.pair.client.attached
 
 
+async def test_refused_at_first_it_tries_whoever_else_may_have_the_session(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    refusing: list[Line] = []
+
+    def refused(line: Line) -> bool:
+        refusing.append(line)
+        network.dial_now = network.reach
+        return True
+
+    network.reconnector.on_refused = refused
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(1)
+    assert network.error is None
+    assert network.pair.client.attached
+    assert len(refusing) == 1
+
+
+async def test_refused_by_one_and_with_no_way_to_another_it_gives_up(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    def refused(line: Line) -> bool:
+        network.dial_now = network.refuse
+        return True
+
+    network.reconnector.on_refused = refused
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(2 * FIRST_REFUSED_S)
+    assert isinstance(network.error, CannotConnect)
+    assert str(network.error) == "connection refused"
+
+
 @pytest.mark.parametrize(
     ("status", "seconds"),
     [(ConnectStatus.INVALID_KEY, 2), (ConnectStatus.MISMATCHED_PROTOCOL, 0)],

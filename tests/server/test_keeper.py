@@ -170,6 +170,7 @@ async def test_it_says_how_it_is_to_who_asks(host: Host) -> None:
         "state": "serves",
         "socket": host.router_path,
         "port": router.port,
+        "relaying": "any",
     }
 
 

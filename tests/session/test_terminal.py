@@ -15,9 +15,10 @@ from trio.testing import wait_all_tasks_blocked
 from lines import Cable
 from pairs import ID, KEY, Inbox
 from trioet.errors import TrioetError
-from trioet.link import resumable
+from trioet.link import room
 from trioet.link.line import LineBroken
-from trioet.link.resumable import WINDOW, ResumableLink, Role
+from trioet.link.resumable import ResumableLink, Role
+from trioet.link.room import WINDOW
 from trioet.session.terminal import USED_UP, Origin, TerminalSession
 from trioet.wire.backed import MAX_SEQUENCE
 from trioet.wire.messages import (
@@ -308,7 +309,7 @@ async def test_a_session_that_can_count_no_further_ends_with_words(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What happens before packet 2**31 - 1, with most of the way there left out."""
-    monkeypatch.setattr(resumable, "LAST_PACKETS", MAX_SEQUENCE - 200)
+    monkeypatch.setattr(room, "LAST_PACKETS", MAX_SEQUENCE - 200)
     session.connect()
     session.client.agree_acks()
     session.begin(run(b"while echo on and on; do :; done", pty=True))

@@ -6,7 +6,6 @@ import os
 import shlex
 
 from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
-from trioet.bootstrap.jump import Jump, parse_jumps
 from trioet.bootstrap.spawn import (
     spawn_ssh,
     spawn_ssh_config,
@@ -16,7 +15,7 @@ from trioet.bootstrap.spawn import (
 )
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
 from trioet.errors import LocalError, StepFailed
-from trioet.server.places import runtime_dir
+from trioet.server.places import make_runtime_dir
 
 
 def main(argv: list[str]) -> int:
@@ -35,13 +34,17 @@ def main(argv: list[str]) -> int:
 def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
     port = ("-p", str(options.port)) if options.port is not None else ()
-    return shlex.join(["trioet", "doctor", *ssh_choices(options.ssh_target), *port, options.host])
+    way = ("--jump", "auto") if options.jumps is None else ("--srv",) if options.srv else ()
+    choices = ssh_choices(options.ssh_target)
+    return shlex.join(["trioet", "doctor", *choices, *way, *port, options.host])
 
 
 def _connect_through_jumphosts(options: ConnectOptions) -> int:
     if options.jumps is None:
-        options = options._replace(jumps=_jumps_of_ssh(options))
-    if not options.jumps:
+        from trioet.cli.proxy_jump import jumps_of_ssh
+
+        options = options._replace(jumps=jumps_of_ssh(options.ssh_target))
+    if not options.jumps or not _has_ssh(options):
         return _connect(options)
     # Only for those who want it: ssh is to be started at once.
     from trioet.bootstrap.ssh_sharing import shared_logins
@@ -69,29 +72,17 @@ def _connect(options: ConnectOptions) -> int:
     return connect_by_openssh(options, ssh, config)
 
 
-def _jumps_of_ssh(options: ConnectOptions) -> tuple[Jump, ...]:
-    """The jumphosts of ssh's ProxyJump.
+def _has_ssh(options: ConnectOptions) -> bool:
+    """Whether an ssh program gets there; else asyncssh does."""
+    import shutil  # only those with jumphosts need it here
 
-    Raises:
-      StepFailed: there is no ssh, or it rejects its configuration.
-      UsageError: ProxyJump names no hosts.
-    """
-    from trioet.bootstrap.ssh_config import parse_ssh_config
-
-    running = spawn_ssh_config(ssh_config_argv(options.ssh_target), options.host)
-    with open(running.output, "rb") as output:
-        answer = output.read()
-    if running.process.wait() != 0:
-        what = f"ssh rejects its configuration for {options.host}"
-        raise StepFailed("ssh", what, f"`ssh -G {options.host}` says why")
-    found = parse_ssh_config(answer).proxy_jump
-    return parse_jumps(found) if found else ()
+    return options.ssh_backend is not SshBackend.ASYNCSSH and shutil.which("ssh") is not None
 
 
 def _private_place() -> str:
     """Our directory for sockets; empty if there can be none."""
     try:
-        return runtime_dir()
+        return make_runtime_dir()
     except LocalError:
         return ""
 

@@ -231,7 +231,7 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
         "--terminal-path",
         action=Once,
         metavar="P",
-        help="trioet or etterminal there (default: found on PATH)",
+        help="trioet or etterminal at the destination (default: found on PATH)",
     )
     group.add_argument(
         "--macserver",

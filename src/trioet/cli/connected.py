@@ -16,6 +16,7 @@ from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
+from trioet.bootstrap.ssh_backend import OPENSSH, asyncssh_backend
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
 from trioet.cli.chained import cannot_relay
 from trioet.cli.connect_options import ConnectOptions, parse_escape
@@ -55,7 +56,7 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
-            passage = await find_passage(options, resolved, invitation)
+            passage = await find_passage(options, resolved, invitation, OPENSSH)
             status = await run_session(options, resolved, invitation, passage)
         except TrioetError as error:
             failure: TrioetError | None = error
@@ -68,22 +69,19 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
 
 
 async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
-    from trioet.bootstrap import asyncssh_bridge
-
-    if options.jumps:
-        hint = "install OpenSSH's client, or leave --ssh-backend away"
-        raise StepFailed("ssh", "jumphosts are reached by an ssh program only", hint)
+    ssh = asyncssh_backend()
     target = options.ssh_target
-    resolved = await asyncssh_bridge.fetch_ssh_config(target)
-    invitation = await asyncssh_bridge.run(target, options.remote_command, line)
-    return await run_session(options, resolved, invitation)
+    resolved = await ssh.fetch_ssh_config(target)
+    invitation = await ssh.visit(target, options.remote_command, line)
+    passage = await find_passage(options, resolved, invitation, ssh)
+    return await run_session(options, resolved, invitation, passage)
 
 
 async def run_session(
     options: ConnectOptions,
     config: SshConfig,
     invitation: Invitation,
-    passage: Passage | None = None,
+    passage: Passage,
 ) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
@@ -96,7 +94,6 @@ async def run_session(
     keep_private()
     raise_limit()
     gc.freeze()  # what was imported stays: the collector need never look at it again
-    passage = passage or Passage()
     ways = SessionWays(options, config, invitation, passage)
     with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
@@ -246,6 +243,14 @@ def _typed(options: ConnectOptions) -> bytes:
 
 def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     where = ways.where
+    unknown = "does not know the session that was just opened"
+    other_server = (
+        "another server may listen there than the one the session registered with; see -p "
+        "and --serverfifo"
+    )
+    if isinstance(error, CannotConnect) and ways.refusing:
+        what = f"the server at {ways.refusing} {unknown}, and no other is reached: {error}"
+        return StepFailed("session", what, other_server)
     if isinstance(error, CannotConnect) and ways.chain is not None:
         return cannot_relay(str(error), where, ways.chain)
     if isinstance(error, CannotConnect) and ways.refusal:
@@ -260,9 +265,8 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(
             "session",
-            f"the server at {where} does not know the session that was just opened",
-            "another server may listen there than the one the session registered with; see -p "
-            "and --serverfifo",
+            f"the server at {ways.refusing or where} {unknown}",
+            other_server,
         )
     hint = "install the same protocol version on both"
     return StepFailed("session", f"{where}: {plain(str(error))}", hint)

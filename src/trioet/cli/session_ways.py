@@ -83,6 +83,12 @@ class SessionWays:
         return ", ".join(way.name for way in found) or self._where
 
     @property
+    def refusing(self) -> str:
+        """Where a server answered that does not know the session; empty if none did."""
+        names = ", ".join(way.name for way in self._ways.refusing)
+        return f"{self.host} ({names})" if names else ""
+
+    @property
     def refusal(self) -> str:
         """Why there is no server to reach, if the host's SRV record says so."""
         return "" if self._srv is None else self._srv.refusal
@@ -116,6 +122,12 @@ class SessionWays:
         def tell_detour() -> None:
             if self.refusal:
                 notice(f"trioet: {self.refusal}: the session goes through ssh")
+                return
+            if self.refusing:
+                notice(
+                    f"trioet: the server at {self.refusing} does not know the session: it goes "
+                    f"through ssh (`trioet doctor {self.host}` looks why)"
+                )
                 return
             notice(
                 f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "

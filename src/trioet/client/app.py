@@ -75,6 +75,10 @@ LATE_S: Final = 2.0
 STATUS_AFTER_S: Final = 1.0
 """Without an answer for this long, the user is told."""
 
+LAST_WORD_S: Final = 1.0
+"""Who leaves waits so long at most until the server has heard of it. Mostly that is a round trip;
+and who leaves because nothing answers does not want to wait."""
+
 EXIT_LOST: Final = 255
 """Exit status where the session ended and nobody said with which."""
 
@@ -150,6 +154,7 @@ class Client:
         self._begun = trio.current_time()
         self._over: SessionOver | None = None
         self._failure: TrioetError | None = None
+        self._leaving = False
         self._finished = trio.Event()
 
     # Receiver
@@ -260,6 +265,9 @@ class Client:
                 nursery.start_soon(self._liveness.run)
                 nursery.start_soon(self._enter, nursery)
                 await self._finished.wait()
+                if self._leaving:
+                    with trio.move_on_after(LAST_WORD_S):
+                        await self.link.wait_delivered()
                 nursery.cancel_scope.cancel()
         finally:
             self._screen.restore()
@@ -359,6 +367,7 @@ class Client:
         """The user goes for good: end the session there as well, if it can be told."""
         if "over" in (self._accepted or ()):
             self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+            self._leaving = True
         self.fail(error)
 
     def _exit_status(self) -> int:

@@ -109,6 +109,9 @@ class Reconnector:
         """Called when a line was attached, proven or lost, or something was answered."""
         self.on_wake: Callable[[], None] = lambda: None
         """Called when something makes success likely."""
+        self.on_refused: Callable[[Line], bool] = lambda line: False
+        """Called with the line over which a server refused a session that is new; returns
+        whether another server may have it."""
         self._link = link
         self._client_id = client_id
         self._dial = dial
@@ -188,7 +191,8 @@ class Reconnector:
         Raises:
           CannotConnect: there was no session yet, and the attempts to have one failed: for
               FIRST_PATIENCE_S, or less if what they failed of does not pass.
-          Refused: the very first answer was a refusal.
+          Refused: there was no session yet, and the server refused it; wherever another may
+              be, it did so as well.
           SessionLost: there was a session, and the server refused it again and again.
         """
         self._started = trio.current_time()
@@ -290,7 +294,7 @@ class Reconnector:
         for attempt in [a for a in self._attempts if a.over]:
             self._attempts.remove(attempt)
             if isinstance(attempt.error, Refused):
-                self._refused(attempt.error)
+                self._refused(attempt.error, attempt.line)
             elif attempt.error is not None:
                 if isinstance(attempt.error, PeerError) and attempt.line is not None:
                     self.refused += 1
@@ -307,7 +311,7 @@ class Reconnector:
         if trio.current_time() - self._started >= patience_s:
             raise CannotConnect(self.reason) from self._failure
 
-    def _refused(self, refusal: Refused) -> None:
+    def _refused(self, refusal: Refused, line: Line | None) -> None:
         """The server says no, without a seal.
 
         Anyone on the path can forge this answer; a restarted server may give it in good
@@ -317,7 +321,10 @@ class Reconnector:
             unknown = refusal.status is ConnectStatus.INVALID_KEY
             if unknown and trio.current_time() - self._started < self.unknown_s:
                 return
-            raise refusal
+            if line is None or not self.on_refused(line):
+                raise refusal
+            self._begin()
+            return
         self.reason = (
             "the server does not know the session"
             if refusal.status is ConnectStatus.INVALID_KEY

@@ -24,11 +24,12 @@ from trioet.bootstrap.credentials import new_real_credentials
 from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
 from trioet.link.door import Arrival, Door
 from trioet.link.line import LineBroken, SocketLine, source_of
+from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
-from trioet.link.resumable import ResumableLink, Role, Unproven
+from trioet.link.resumable import ResumableLink, Role
 from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
-from trioet.server.places import router_sockets_to_try, runtime_dir
+from trioet.server.places import make_runtime_dir, router_sockets_to_try
 from trioet.server.registration import RouterRegistration
 from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
 from trioet.server.request import (
@@ -279,6 +280,8 @@ class Keeper:
                     continue
                 self._registrations[candidate] = registration
                 nursery.start_soon(_guarded, registration.run)
+            elif not await registration.is_back():
+                continue
             found.append(registration)
         if path and not found:
             raise StepFailed(
@@ -430,7 +433,8 @@ class Keeper:
     def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
         if request.destination is not None:
             return Jump(name, request.credentials, request.destination, self._budget)
-        return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))
+        origin = Origin(request.term, request.environment, name, make_runtime_dir())
+        return TerminalSession(origin)
 
     async def _serve_session(
         self,

@@ -178,6 +178,7 @@ class Channel:
     async def _converse(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         try:
+            self._flush()
             self._attend()
             await self._read()
             if not self._carrier.half_close:
@@ -193,7 +194,7 @@ class Channel:
 
     async def _read(self) -> None:
         """Read for the peer until the application has no more to say."""
-        more = False
+        more = True  # what the application has said by now goes at once
         while True:
             while self._credit <= 0:
                 await self._credited.park()

@@ -219,6 +219,8 @@ class TerminalSession:
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
         await self._left.wait()
+        self._linked.dealt_with()
+        self._linked.send_keepalive()  # for which it waits before it goes
         session.cancel()
 
     async def _serve(self, link: ResumableLink) -> None:
