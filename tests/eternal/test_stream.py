@@ -11,7 +11,7 @@ from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
 from eternals import PSK, Net, cut_often, echo, net
 from trioet import EternalStream, LinkState, open_eternal_stream
-from trioet.link.resumable import WINDOW
+from trioet.link.room import WINDOW
 from trioet.wire.stream_messages import MAX_MESSAGE
 from waiting import until
 

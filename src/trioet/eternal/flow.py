@@ -18,7 +18,8 @@ from typing import Final
 import trio
 
 from trioet.errors import HandshakeError, PacketError
-from trioet.link.resumable import WINDOW, ResumableLink, Role
+from trioet.link.resumable import ResumableLink, Role
+from trioet.link.room import WINDOW
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.packet import Packet, PacketType
 from trioet.wire.stream_messages import (

@@ -19,7 +19,8 @@ from trioet.eternal.opening import CLOSE_TIMEOUT_S, shared_key
 from trioet.eternal.stream import EternalStream
 from trioet.link.door import Arrival, Door, Verdict
 from trioet.link.line import LineBroken, SocketLine, source_of
-from trioet.link.resumable import Role, Unproven
+from trioet.link.lines import Unproven
+from trioet.link.resumable import Role
 from trioet.wire.agreement import PreSharedKey
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.handshake import connect_response_frame, first_request
