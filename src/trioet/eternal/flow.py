@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from trioet.errors import HandshakeError, PacketError
+from trioet.errors import HandshakeError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink, Role
 from trioet.link.room import WINDOW
 from trioet.wire.backed import ReplayBudget
@@ -255,8 +255,11 @@ class Flow:
             elif self.link.has_room():
                 return
             else:
-                with trio.CancelScope() as self._waiting_for_room:
-                    await self.link.wait_room()
+                try:
+                    with trio.CancelScope() as self._waiting_for_room:
+                        await self.link.wait_room()
+                except SessionUsedUp as error:
+                    self.fail(error)
 
     def check_may_send(self) -> None:
         """

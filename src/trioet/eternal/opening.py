@@ -228,7 +228,7 @@ def _judge(error: BaseException, host: str, port: int) -> tuple[float, StepFaile
 
 def _tls_words(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLEOFError):
-        return "the server ended TLS without a word, as if it misses a certificate"
+        return "the server ended TLS without a word: it misses a certificate, or knows no TLS"
     return getattr(error, "verify_message", "") or error.reason or str(error)
 
 
