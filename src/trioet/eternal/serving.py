@@ -333,7 +333,9 @@ class _Session:
         try:
             await self.flow.link.run_server_line(line, preface)
         except (Unproven, PeerError) as error:
-            self._door.refusals.note(line.source, error)
+            # Where its client came from, connections may break again and again.
+            points = 0.0 if line.source == self.source else 1.0
+            self._door.refusals.note(line.source, error, points)
         except (LineBroken, TrioetError) as error:
             log.debug("%s: %s", line.peer_name, error)
 
