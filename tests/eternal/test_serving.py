@@ -218,6 +218,7 @@ async def test_a_client_gives_up_when_it_was_told_to() -> None:
         await stream.receive_some()
         made.cutter.refuse = True
         made.cutter.cut()
+        await stream.send_all(b"lost")
         with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
             await stream.receive_some()
         with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):

@@ -306,3 +306,13 @@ async def test_delivery_can_be_waited_for_from_both_ends() -> None:
             made.cutter.cut()
             await one.wait_delivered()
             assert other.statistics().bytes_received == 9
+
+
+async def test_who_waits_for_delivery_is_told_when_there_will_be_none() -> None:
+    async with net() as made:
+        client, _ = await made.pair(give_up_after=0.1)
+        made.cutter.refuse = True
+        made.cutter.cut()
+        await client.send_all(b"something")
+        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+            await client.wait_delivered()

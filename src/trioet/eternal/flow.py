@@ -312,17 +312,18 @@ class Flow:
         """Wait until the peer has all that was sent so far.
 
         Raises:
-          BrokenResourceError: the link has failed before.
+          BrokenResourceError: it will not.
         """
-        last = self.link.sent
-        if self.failure is None and not self.over.is_set():
+        last = self._content
+        if not self.over.is_set() and self.link.acknowledged < last:
             self._say(Answer())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
                 await self.link.wait_delivered(last)
                 nursery.cancel_scope.cancel()
-        if self.failure is not None:
-            raise trio.BrokenResourceError(str(self.failure)) from self.failure
+        if self.link.acknowledged < last:
+            why = self.failure or "the peer has closed the stream"
+            raise trio.BrokenResourceError(str(why)) from self.failure
 
     async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
         await self.over.wait()
