@@ -31,6 +31,7 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
     "nacl": ("wire/sealing.py", "wire/agreement.py"),
     "dns": "link/srv.py",
+    "h11": "health/endpoint.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

@@ -217,6 +217,8 @@ class Keeper:
         details = {"version": __version__, "port": ports[0], "router": bool(registrations)}
         if len(ports) > 1:
             details["ports"] = ports
+        if sshd := request.sshd:
+            details["sshd"] = sshd
         return INVITED + _json_line(details)
 
     def _status(self) -> bytes:
