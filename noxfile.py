@@ -21,7 +21,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 FEWER = {"3.12": ["-m", "not proof and not e2e"], "3.13": ["-m", "not proof"]}
 """What is left out where it would take long and tell little: on the newest Python what depends
 on no version, and between the two whole sessions as well."""
-CODE = ("src", "tests", "bench", "fuzz", "proof")
+CODE = ("src", "tests", "bench", "examples", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
@@ -185,9 +185,14 @@ def prove(session: nox.Session, what: str) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Links between the pages lead somewhere, options exist, the changelog builds."""
+    """Links lead somewhere, options exist, examples do what they say; builds the changelog and
+    the pages of the API (`-- DIRECTORY` keeps them)."""
     install(session, "docs")
-    pages = [path for top in (".", "docs", "bench", "proof") for path in Path(top).glob("*.md")]
+    tops = (".", "docs", "bench", "examples", "proof")
+    pages = [path for top in tops for path in Path(top).glob("*.md")]
+    session.run("python", "-m", "doctest", "docs/library.md")
+    into = session.posargs[0] if session.posargs else os.path.join(session.create_tmp(), "api")
+    session.run("python", "docs/api.py", into)
     wrong = [f"{page}: {target}" for page in pages for target in dead_links(page)]
     for command in COMMANDS:
         usage = session.run("trioet", *command.split(), "--help", silent=True)

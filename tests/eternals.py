@@ -83,10 +83,18 @@ async def echo(stream: EternalStream) -> None:
 
 
 @asynccontextmanager
-async def cut_every(cutter: Cutter, seconds: float) -> AsyncIterator[None]:
-    """Cut all connections again and again during the block."""
+async def cut_often(cutter: Cutter, every: int) -> AsyncIterator[None]:
+    """Cut all connections again and again during the block, after so many bytes and a moment."""
+
+    async def cut() -> None:
+        while True:
+            last = cutter.bytes_relayed
+            while cutter.bytes_relayed < last + every:  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(0.001)
+            cutter.cut()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cutter.cut_every, seconds)
+        nursery.start_soon(cut)
         yield
         nursery.cancel_scope.cancel()
 

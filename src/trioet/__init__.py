@@ -51,7 +51,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'trioet' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"trioet.{_PLACES[name]}"), name)
+    found: object = getattr(import_module(f"trioet.{_PLACES[name]}"), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

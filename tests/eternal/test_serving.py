@@ -218,6 +218,7 @@ async def test_a_client_gives_up_when_it_was_told_to() -> None:
         await stream.receive_some()
         made.cutter.refuse = True
         made.cutter.cut()
+        await stream.send_all(b"lost")
         with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
             await stream.receive_some()
         with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
@@ -267,6 +268,12 @@ async def test_who_knows_the_id_and_not_the_passkey_is_no_session() -> None:
                 while await stream.receive_some():
                     pass
             assert made.server.statistics().opened == 0
+            # And who has it is not kept out by the other.
+            async with open_eternal_stream(
+                "127.0.0.1", made.port, client_id=b"0123456789abcdef", passkey=bytes(range(32))
+            ) as honest:
+                await honest.send_all(b"x")
+                assert await honest.receive_some() == b"x"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +296,15 @@ async def test_keys_that_are_none_are_refused_here(how: dict[str, bytes]) -> Non
 async def test_a_server_for_nobody_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="who may come"):
         await serve_eternal(echo, 0)
+
+
+async def test_a_session_takes_one_connection() -> None:
+    async with net(echo) as made:
+        for _ in range(3):
+            async with open_eternal_stream("127.0.0.1", made.port, psk=PSK) as stream:
+                await stream.send_all(b"x")
+                await stream.receive_some()
+        assert made.server.statistics().accepted == 3
 
 
 async def test_nothing_stays_open() -> None:

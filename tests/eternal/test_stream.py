@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import check_half_closeable_stream, wait_all_tasks_blocked
 
-from eternals import PSK, Net, cut_every, echo, net
+from eternals import PSK, Net, cut_often, echo, net
 from trioet import EternalStream, LinkState, open_eternal_stream
 from trioet.link.room import WINDOW
 from trioet.wire.stream_messages import MAX_MESSAGE
@@ -167,7 +167,7 @@ async def test_messages_come_whole_and_in_order_through_cuts() -> None:
                 await client.send(bytes([number]) * size)
             await client.send_eof()
 
-        async with trio.open_nursery() as nursery, cut_every(made.cutter, 0.05):
+        async with trio.open_nursery() as nursery, cut_often(made.cutter, 400_000):
             nursery.start_soon(send)
             for number, size in enumerate(sizes):
                 assert await server.receive() == bytes([number]) * size
@@ -306,3 +306,13 @@ async def test_delivery_can_be_waited_for_from_both_ends() -> None:
             made.cutter.cut()
             await one.wait_delivered()
             assert other.statistics().bytes_received == 9
+
+
+async def test_who_waits_for_delivery_is_told_when_there_will_be_none() -> None:
+    async with net() as made:
+        client, _ = await made.pair(give_up_after=0.1)
+        made.cutter.refuse = True
+        made.cutter.cut()
+        await client.send_all(b"something")
+        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+            await client.wait_delivered()

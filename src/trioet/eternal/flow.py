@@ -17,7 +17,7 @@ from typing import Final
 
 import trio
 
-from trioet.errors import HandshakeError, PacketError
+from trioet.errors import HandshakeError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink, Role
 from trioet.link.room import WINDOW
 from trioet.wire.backed import ReplayBudget
@@ -255,8 +255,11 @@ class Flow:
             elif self.link.has_room():
                 return
             else:
-                with trio.CancelScope() as self._waiting_for_room:
-                    await self.link.wait_room()
+                try:
+                    with trio.CancelScope() as self._waiting_for_room:
+                        await self.link.wait_room()
+                except SessionUsedUp as error:
+                    self.fail(error)
 
     def check_may_send(self) -> None:
         """
@@ -309,17 +312,18 @@ class Flow:
         """Wait until the peer has all that was sent so far.
 
         Raises:
-          BrokenResourceError: the link has failed before.
+          BrokenResourceError: it will not.
         """
-        last = self.link.sent
-        if self.failure is None and not self.over.is_set():
+        last = self._content
+        if not self.over.is_set() and self.link.acknowledged < last:
             self._say(Answer())
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_when_over, nursery.cancel_scope)
                 await self.link.wait_delivered(last)
                 nursery.cancel_scope.cancel()
-        if self.failure is not None:
-            raise trio.BrokenResourceError(str(self.failure)) from self.failure
+        if self.link.acknowledged < last:
+            why = self.failure or "the peer has closed the stream"
+            raise trio.BrokenResourceError(str(why)) from self.failure
 
     async def _cancel_when_over(self, scope: trio.CancelScope) -> None:
         await self.over.wait()

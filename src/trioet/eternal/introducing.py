@@ -15,7 +15,7 @@ from trioet.link.line import Line
 from trioet.link.resumable import Refused
 from trioet.wire.agreement import PreSharedKey
 from trioet.wire.handshake import Handshake
-from trioet.wire.introduction import IntroductionOfClient
+from trioet.wire.introduction import IntroductionOfClient, words_of
 from trioet.wire.messages import ConnectRequest, ConnectResponse
 
 NOBODY = PreSharedKey(b"")
@@ -85,7 +85,7 @@ async def _converse(stream: trio.abc.Stream, introduction: IntroductionOfClient)
             raise trio.BrokenResourceError("the server closed the connection without an answer")
         match introduction.feed(bytes(data)):
             case ConnectResponse(status, text):
-                raise Refused(status, text.decode(errors="replace"))
+                raise Refused(status, words_of(text))
             case bytes() as passkey:
                 return passkey
 

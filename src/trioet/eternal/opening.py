@@ -29,6 +29,7 @@ from trioet.link.reconnect import (
 from trioet.link.resumable import Refused, Role
 from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.wire.agreement import PreSharedKey
+from trioet.wire.introduction import words_of
 from trioet.wire.sealing import KEY_SIZE
 
 CLOSE_TIMEOUT_S: Final = 30.0
@@ -110,11 +111,12 @@ async def open_eternal_stream(
             pass
     flow = Flow(introduced.passkey, Role.CLIENT)
     stream = EternalStream(flow, introduced.client_id, close_timeout, introduced.peer_certificate)
-    reconnector = Reconnector(flow.link, introduced.client_id, dial)
+    first = _FirstLine(line, dial)
+    reconnector = Reconnector(flow.link, introduced.client_id, first.dial)
     reconnector.denied_s = DENIED_S
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_keep, flow, reconnector, line, keepalive, give_up_after)
+        nursery.start_soon(_keep, flow, reconnector, keepalive, give_up_after)
         try:
             if line is None:
                 await _wait_connected(flow, host, port)
@@ -124,6 +126,7 @@ async def open_eternal_stream(
             failure = error
             stream.abort()
         flow.end()
+    first.close()
     flow.link.close()
     if failure is not None:
         raise failure
@@ -225,12 +228,31 @@ def _judge(error: BaseException, host: str, port: int) -> tuple[float, StepFaile
 
 def _tls_words(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLEOFError):
-        return "the server ended TLS without a word, as if it misses a certificate"
+        return "the server ended TLS without a word: it misses a certificate, or knows no TLS"
     return getattr(error, "verify_message", "") or error.reason or str(error)
 
 
 def _cannot_connect(where: str, error: Exception) -> StepFailed:
     return StepFailed("connect", f"cannot connect to {where}: {explain(error)}", CONNECT_HINT)
+
+
+class _FirstLine:
+    """The line of the introduction, which the first dial gives; the others connect."""
+
+    def __init__(self, line: Line | None, dial: Callable[[], Awaitable[Line]]) -> None:
+        self._line = line
+        self._dial = dial
+
+    async def dial(self) -> Line:
+        if (line := self._line) is None:
+            return await self._dial()
+        self._line = None
+        return line
+
+    def close(self) -> None:
+        """Nobody has taken it."""
+        if self._line is not None:
+            self._line.close()
 
 
 async def _wait_connected(flow: Flow, host: str, port: int) -> None:
@@ -247,7 +269,6 @@ async def _wait_connected(flow: Flow, host: str, port: int) -> None:
 async def _keep(
     flow: Flow,
     reconnector: Reconnector,
-    line: Line | None,
     keepalive: float,
     give_up_after: float,
 ) -> None:
@@ -271,7 +292,7 @@ async def _keep(
     flow.link.send_keepalive()  # proves us to the server, whose handler waits for that
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_reconnect, flow, reconnector, line)
+            nursery.start_soon(_reconnect, flow, reconnector)
             nursery.start_soon(liveness.run)
             nursery.start_soon(flow.run)
             nursery.start_soon(_give_up, flow, give_up_after)
@@ -279,10 +300,10 @@ async def _keep(
             nursery.cancel_scope.cancel()
 
 
-async def _reconnect(flow: Flow, reconnector: Reconnector, line: Line | None) -> None:
+async def _reconnect(flow: Flow, reconnector: Reconnector) -> None:
     failure: BaseException | None = None
     try:
-        await reconnector.run(line)
+        await reconnector.run()
     except* (CannotConnect, Refused, LocalError) as group:
         failure = group
     while isinstance(failure, BaseExceptionGroup):
@@ -291,7 +312,7 @@ async def _reconnect(flow: Flow, reconnector: Reconnector, line: Line | None) ->
     if flow.closed_there is not None:
         flow.end()  # both have said their last words: the server may forget
     else:
-        flow.fail(failure)
+        flow.fail(SessionLost(words_of(str(failure).encode())))
 
 
 async def _give_up(flow: Flow, after: float) -> None:

@@ -151,6 +151,7 @@ class EternalServer:
                 return Verdict.DELIVERED
             passkey = self._passkeys.pop(client_id)
             session = self._begin(client_id, passkey, source_of(sock))
+            session.given = passkey
         if session is None or session.flow.over.is_set():
             return Verdict.UNKNOWN
         session.attach(sock, preface)
@@ -261,6 +262,9 @@ class EternalServer:
                     self._newcomers.pop(client_id, None)
                     if session.flow.state.connected:
                         await self._open(client_id, session)
+                    elif session.given is not None and not session.flow.link.sent:
+                        # A stranger came who knows the id. Nothing was sealed under the key.
+                        self._passkeys.setdefault(client_id, session.given)
                 finally:
                     session.flow.end()
         finally:
@@ -295,6 +299,8 @@ class _Session:
         self.flow = flow
         self.stream = stream
         self.source = source
+        self.given: bytes | None = None
+        """The passkey, if it was given by other means than an introduction."""
         self._door = door
         self._early: list[Arrival] = []
         self._lines: trio.Nursery | None = None
@@ -327,7 +333,9 @@ class _Session:
         try:
             await self.flow.link.run_server_line(line, preface)
         except (Unproven, PeerError) as error:
-            self._door.refusals.note(line.source, error)
+            # Where its client came from, connections may break again and again.
+            points = 0.0 if line.source == self.source else 1.0
+            self._door.refusals.note(line.source, error, points)
         except (LineBroken, TrioetError) as error:
             log.debug("%s: %s", line.peer_name, error)
 

@@ -163,7 +163,7 @@ class EternalStream(trio.abc.HalfCloseableStream):
         Cancellation changes nothing.
 
         Raises:
-          trio.BrokenResourceError: the session was lost before.
+          trio.BrokenResourceError: it will not get it: the session is lost, or the peer has closed.
         """
         await trio.lowlevel.checkpoint()
         await self._flow.wait_delivered()

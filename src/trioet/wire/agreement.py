@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from nacl.bindings import crypto_box_keypair, crypto_scalarmult
+from nacl.bindings import crypto_box_keypair, crypto_scalarmult, crypto_scalarmult_base
 from nacl.exceptions import CryptoError
 from nacl.exceptions import RuntimeError as SodiumError
 
@@ -41,6 +41,11 @@ class KeyPair:
     def fresh(cls) -> KeyPair:
         """From the operating system's random numbers."""
         return cls(*crypto_box_keypair())
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> KeyPair:
+        """Of 32 bytes that somebody else has chosen: for test vectors."""
+        return cls(crypto_scalarmult_base(secret), secret)
 
 
 class PreSharedKey:

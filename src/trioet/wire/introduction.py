@@ -44,9 +44,9 @@ class IntroductionOfClient:
         self._keys = keys or KeyPair.fresh()
         self._pending = b""
         proof = psk.client_proof(client_id, self._keys.public)
-        introduction = Introduction(self._keys.public, proof)
+        self.introduction = Introduction(self._keys.public, proof)
         self.request = handshake_frame(
-            encode_connect_request(ConnectRequest(client_id, introduction=introduction))
+            encode_connect_request(ConnectRequest(client_id, introduction=self.introduction))
         )
 
     def feed(self, data: bytes) -> bytes | ConnectResponse | None:
@@ -100,6 +100,12 @@ def answer_introduction(
     proof = psk.server_proof(request.client_id, given.public_key, keys.public)
     answer = handshake_frame(encode_introduction_answer(Introduction(keys.public, proof)))
     return answer, passkey
+
+
+def words_of(text: bytes) -> str:
+    """What a stranger says for people to read: it must not reach into their terminals."""
+    said = text.decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in said)
 
 
 def _first_frame(data: bytes) -> bytes | None:

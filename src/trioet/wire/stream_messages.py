@@ -94,7 +94,7 @@ def encode_stream_message(message: StreamMessage) -> bytes:
             return bytes((Kind.CLOSED, aborted))
         case Credit(amount):
             return bytes((Kind.CREDIT,)) + amount.to_bytes(_CREDIT_SIZE, "big")
-        case Answer():
+        case _:
             return bytes((Kind.ANSWER,))
 
 
