@@ -16,7 +16,7 @@ from trioet.bootstrap.ssh_way import SshWay
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
 from trioet.cli.passage import Passage
 from trioet.cli.way_options import Via
-from trioet.link.dial import dial
+from trioet.link.dial import HostDial, dial
 from trioet.link.line import Line
 from trioet.link.reconnect import Reconnector
 from trioet.link.resumable import ResumableLink
@@ -57,8 +57,8 @@ class SessionWays:
             ways.append(Way(f"through {jumphost.host}", dial_jumphost))
         elif options.via is not Via.SSH and not passage.only_ssh:
             for port in ports:
-                dial_port = partial(dial, config.hostname, port, config.address_family)
-                ways.append(Way(f"port {port}", dial_port))
+                at = HostDial(config.hostname, port, config.address_family)
+                ways.append(Way(f"port {port}", at.dial, avoid=at.avoid))
             if options.srv:
                 family = config.address_family
                 self._srv = SrvWays(config.hostname, partial(dial, address_family=family))
