@@ -9,6 +9,7 @@ from shutil import which
 import trio
 
 from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.jump import ssh_jumps
 from trioet.bootstrap.ssh_channel import OpenChannel
 from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
@@ -44,6 +45,8 @@ class SessionWays:
         ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
         plural = "s" if len(ports) > 1 else ""
         self.host = options.host
+        jumps = ssh_jumps(options.jumps or ())
+        self._doctor = f"trioet doctor {f'--jump {jumps} ' if jumps else ''}{options.host}"
         self._where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
         self._srv: SrvWays | None = None
         self.chain = chain = passage.chain
@@ -126,12 +129,12 @@ class SessionWays:
             if self.refusing:
                 notice(
                     f"trioet: the server at {self.refusing} does not know the session: it goes "
-                    f"through ssh (`trioet doctor {self.host}` looks why)"
+                    f"through ssh (`{self._doctor}` looks why)"
                 )
                 return
             notice(
                 f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "
-                f"(`trioet doctor {self.host}` looks why)"
+                f"(`{self._doctor}` looks why)"
             )
 
         steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)
