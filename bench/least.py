@@ -38,7 +38,11 @@ async def carry(source: int, sink: int) -> None:
             return
         if not data:
             return
-        os.write(sink, data)
+        while data:
+            try:
+                data = data[os.write(sink, data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(sink)
 
 
 async def join(near_in: int, near_out: int, far: int) -> None:

@@ -150,7 +150,8 @@ class Ssh(Peer):
         return ["ssh", "-V"]
 
     def argv(self, port: int | None = None) -> list[str]:
-        return ["ssh", "-tt", *_options("-o", self._sshd), f"{user()}@{HOST}"]
+        through = ["-p", str(port)] if port is not None else []
+        return ["ssh", "-tt", *through, *_options("-o", self._sshd), f"{user()}@{HOST}"]
 
 
 class Mosh(Peer):
@@ -272,7 +273,7 @@ class Least(Peer):
     """What any program on Trio takes at least: least.py."""
 
     name, title = "least", "least on Trio"
-    only = ("echo", "setups")
+    only = ("echo", "bulk", "setups")
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)

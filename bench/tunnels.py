@@ -14,6 +14,7 @@ from typing import Final
 
 from bench import processes
 from bench.applications import Server, Streams, idle_connections, setups
+from bench.distance import Distance
 from bench.idle import wakeups
 from bench.peers import Peer
 from bench.place import free_port
@@ -34,6 +35,8 @@ ECHO_PATIENCE_S: Final = 60.0
 SETUPS_S: Final = 3.0
 QUICK_SETUPS_S: Final = 0.5
 AT_A_TIME: Final = 20
+ONE_WAY_S: Final = 0.01
+"""Between the two ends, for what is measured from afar."""
 
 CHANNELS: Final = 1000
 QUICK_CHANNELS: Final = 100
@@ -65,14 +68,18 @@ def allow_many_files() -> None:
 
 
 @contextmanager
-def tunnel(peer: Peer, side: str, to: int) -> Iterator[tuple[Terminal, int]]:
+def tunnel(
+    peer: Peer, side: str, to: int, through: int | None = None
+) -> Iterator[tuple[Terminal, int]]:
     """A session at its prompt with one tunnel to port ``to``, and the port it listens on.
+
+    ``through`` is a port that leads to the peer's server.
 
     Raises:
       BenchError: there is no prompt within CONNECT_S, or nobody listens then.
     """
     port = free_port()
-    with _started(peer, [], side, port, to) as terminal:
+    with _started(peer, [], side, port, to, through) as terminal:
         terminal.wait_for(FIRST_PROMPT, CONNECT_S)
         _wait_listening(terminal, port)
         yield terminal, port
@@ -97,8 +104,10 @@ def tunnel_alone(peer: Peer, side: str, to: int) -> Iterator[tuple[Terminal, int
 
 
 @contextmanager
-def _started(peer: Peer, options: list[str], side: str, port: int, to: int) -> Iterator[Terminal]:
-    *command, host = peer.argv()
+def _started(
+    peer: Peer, options: list[str], side: str, port: int, to: int, through: int | None = None
+) -> Iterator[Terminal]:
+    *command, host = peer.argv(through)
     argv = [*command, *options, *OPTIONS[peer.name](side, port, to), host]
     with Terminal(argv, peer.near_environment()) as terminal:
         try:
@@ -190,6 +199,20 @@ def measure_setups(peer: Peer, scale: Scale) -> Sample:
     return figures
 
 
+def measure_setups_from_afar(peer: Peer, scale: Scale) -> Sample:
+    seconds = QUICK_SETUPS_S if scale is QUICK else SETUPS_S
+    figures = {}
+    for side in "LR":
+        with (
+            Server() as server,
+            Distance(peer.server_port, ONE_WAY_S) as distance,
+            tunnel(peer, side, server.port, distance.port) as (_, port),
+        ):
+            for at_a_time in (1, AT_A_TIME):
+                figures[f"{side}_{at_a_time}"] = setups(port, at_a_time, seconds)
+    return figures
+
+
 def measure_memory(peer: Peer, scale: Scale) -> Sample:
     channels = QUICK_CHANNELS if scale is QUICK else CHANNELS
     with _idle_channel(peer) as (terminal, port):
@@ -229,7 +252,7 @@ def rows(stream_bytes: int | None = None) -> Sequence[Row]:
         ("reverses", "R", 8),
     )
     streams = [_stream_row(name, side, count, stream_bytes) for name, side, count in kinds]
-    return (*streams, SETUPS_ROW, MEMORY_ROW, IDLE_ROW)
+    return (*streams, SETUPS_ROW, FAR_SETUPS_ROW, MEMORY_ROW, IDLE_ROW)
 
 
 def _stream_row(name: str, side: str, streams: int, stream_bytes: int | None) -> Row:
@@ -267,24 +290,27 @@ def _stream_row(name: str, side: str, streams: int, stream_bytes: int | None) ->
     )
 
 
-SETUPS_ROW: Final = Row(
-    name="setups",
-    lines=(
-        Line(
-            f"connections per second through -L, one by one / {AT_A_TIME} at a time",
-            ("L_1", f"L_{AT_A_TIME}"),
-            "≥ ssh",
-            digits=0,
+def _setups_row(name: str, from_where: str, measure: Callable[[Peer, Scale], Sample]) -> Row:
+    return Row(
+        name=name,
+        lines=tuple(
+            Line(
+                f"connections per second through -{side}{from_where}, "
+                f"one by one / {AT_A_TIME} at a time",
+                (f"{side}_1", f"{side}_{AT_A_TIME}"),
+                "≥ ssh",
+                digits=0,
+            )
+            for side in "LR"
         ),
-        Line(
-            f"connections per second through -R, one by one / {AT_A_TIME} at a time",
-            ("R_1", f"R_{AT_A_TIME}"),
-            "≥ ssh",
-            digits=0,
-        ),
-    ),
-    measure=measure_setups,
-    suits=suits,
+        measure=measure,
+        suits=suits,
+    )
+
+
+SETUPS_ROW: Final = _setups_row("setups", "", measure_setups)
+FAR_SETUPS_ROW: Final = _setups_row(
+    "far-setups", f", {2000 * ONE_WAY_S:.0f} ms of round trip", measure_setups_from_afar
 )
 
 MEMORY_ROW: Final = Row(

@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 from lines import Cable
 from pairs import ID, KEY
 from trioet.errors import TrioetError
-from trioet.link import pace, resumable
+from trioet.link import pace, resumable, room
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role
 from trioet.session import channel, forwards
@@ -255,10 +255,11 @@ class Sizes:
             for module, values in (
                 (pace, {"LEAST_WINDOW": self.window, "MOST_WINDOW": 2 * self.window}),
                 (pace, {"LEAST_CHUNK": self.chunk, "MOST_CHUNK": self.chunk}),
-                (resumable, {"WINDOW": self.window, "ACK_EVERY": self.acknowledge}),
-                (resumable, {"NOTSENT_LOWAT": self.chunk}),
+                (room, {"WINDOW": self.window, "NOTSENT_LOWAT": self.chunk}),
+                (resumable, {"ACK_EVERY": self.acknowledge}),
                 (channel, {"FIRST_CREDIT": self.credit, "MOST_CREDIT": 2 * self.credit}),
                 (forwards, {"FIRST_CREDIT": self.credit, "MAX_EXTRA": 3 * self.credit}),
+                (forwards, {"EARLY": self.credit // 2}),
             ):
                 for name, value in values.items():
                     patches.enter_context(patch.object(module, name, value))

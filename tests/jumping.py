@@ -13,6 +13,7 @@ from jumps import OURS, Host, Journey
 from ports import free_ports
 from ptys import Person, at_terminal
 from real_et import see_prompt
+from shown import numbers_of
 from trioet.demo.cutter import Cutter
 from tunnelled import echo_server, echoes
 from waiting import until
@@ -23,9 +24,6 @@ ET_END = b"Session terminated"
 RETURN_S = 60.0
 """A real jumphost sleeps for 3 s, perhaps twice, and what it has caught up with waits for a real
 client's next KEEP_ALIVE; which may be lost as well, and is missed after twice 5 s."""
-
-STATUS_LINE = re.compile(rb"(?:\x1bM\x1bD\x1b7.*?\x1b8\x1b\[A)?\x1bD\x1b\[A\x1b7.*?\x1b8")
-"""What our client shows, and takes away, when it waits for the other end."""
 
 
 @asynccontextmanager
@@ -92,9 +90,7 @@ async def loses_nothing_through_cuts(journey: Journey) -> None:
                     if not is_cut and len(shown) > 30_000:
                         _cut(cuts_now)
                         is_cut = True
-            lines = STATUS_LINE.sub(b"", shown).replace(b"\r", b"").split(b"\n")
-            numbers = [int(line) for line in lines if line.isdigit()]
-            assert numbers == list(range(1, 20001)), f"{shown[:200]!r} … {shown[-200:]!r}"
+            assert numbers_of(shown) == list(range(1, 20001)), f"{shown[:200]!r} … {shown[-200:]!r}"
             person.seen = b""
 
 

@@ -15,6 +15,7 @@ import pytest
 from trioet.errors import ForgedPacket, PacketError
 from trioet.link import trial
 from trioet.link.attachment import Attachment
+from trioet.link.packet_attachment import PacketAttachment
 from trioet.link.resumable import ResumableLink
 from trioet.wire.backed import BackedReader
 from trioet.wire.handshake import Handshake, State
@@ -35,8 +36,8 @@ def replace_before_proof() -> Iterator[None]:
     """The newest line is the only one as soon as its header has been read."""
     attach = ResumableLink._attach
 
-    def displace(link: ResumableLink, attachment: Attachment) -> None:
-        for older in link._attachments:
+    def displace(link: ResumableLink, attachment: PacketAttachment) -> None:
+        for older in link._lines.attached:
             older.line.close()
         attach(link, attachment)
 
@@ -68,7 +69,7 @@ def sent_is_received() -> Iterator[None]:
     run = ResumableLink._run
 
     async def run_and_forget(
-        link: ResumableLink, attachment: Attachment, handshake: Handshake, preface: bytes
+        link: ResumableLink, attachment: PacketAttachment, handshake: Handshake, preface: bytes
     ) -> None:
         try:
             await run(link, attachment, handshake, preface)
@@ -86,7 +87,7 @@ def ask_again_for_a_cut_catchup() -> Iterator[None]:
     run = ResumableLink._run
 
     async def run_and_take_back(
-        link: ResumableLink, attachment: Attachment, handshake: Handshake, preface: bytes
+        link: ResumableLink, attachment: PacketAttachment, handshake: Handshake, preface: bytes
     ) -> None:
         before = link.received
         try:
@@ -102,12 +103,12 @@ def ask_again_for_a_cut_catchup() -> Iterator[None]:
 @contextmanager
 def start_one_too_far() -> Iterator[None]:
     """A catch-up leaves out the packet that the line before was cut in."""
-    catch_up = Attachment.catch_up
+    catch_up = PacketAttachment.catch_up
 
-    def late(attachment: Attachment, after: int, turn: Turn | None = None) -> None:
+    def late(attachment: PacketAttachment, after: int, turn: Turn | None = None) -> None:
         catch_up(attachment, min(after + 1, attachment._writer.sent), turn)
 
-    with _patched(Attachment, "catch_up", late):
+    with _patched(PacketAttachment, "catch_up", late):
         yield
 
 
@@ -146,7 +147,7 @@ def pass_over_what_makes_no_sense() -> Iterator[None]:
     """A packet that the receiver refuses is counted all the same."""
     arrived = ResumableLink._arrived
 
-    def arrive(link: ResumableLink, attachment: Attachment, body: bytes) -> None:
+    def arrive(link: ResumableLink, attachment: PacketAttachment, body: bytes) -> None:
         before = attachment.next_in
         try:
             arrived(link, attachment, body)
@@ -163,7 +164,7 @@ def a_header_is_proof_of_receipt() -> Iterator[None]:
     """What a line's header says the peer has is forgotten, before the line has proven itself."""
     catch_up = ResumableLink._catch_up
 
-    def believe(link: ResumableLink, attachment: Attachment, after: int) -> None:
+    def believe(link: ResumableLink, attachment: PacketAttachment, after: int) -> None:
         catch_up(link, attachment, after)
         link._acknowledged(after)
 

@@ -12,6 +12,7 @@ import trio
 from farside import FarSide
 from keepers import keepers_in
 from ptys import at_terminal
+from shown import numbers_of
 from trioet.demo.cutter import Cutter
 from waiting import until
 
@@ -70,8 +71,7 @@ async def test_twenty_cuts_lose_nothing(far_side: FarSide) -> None:
                 shown += await person.read_some()
                 if cutter.cuts < CUTS and len(shown) > 50_000 * (cutter.cuts + 1):
                     cutter.cut()
-            numbers = [int(line) for line in re.findall(rb"(?m)^([0-9]+)\r$", shown)]
-            assert numbers == list(range(1, 300001))
+            assert numbers_of(shown) == list(range(1, 300001))
             assert cutter.cuts == CUTS
             await person.type(b"exit\n")
             assert await person.end() == 0

@@ -21,6 +21,7 @@ import trio
 from farside import FarSide
 from ports import free_ports
 from ptys import Person, at_terminal
+from shown import output_of
 from trioet.demo.cutter import Cutter
 from trioet.doctor.stand_in import INVALID_KEY
 from waiting import until
@@ -119,7 +120,7 @@ async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
             await person.type(b"\necho DO''NE\n")
             shown += await person.until(b"DONE")
             assert cutter.bytes_relayed > relayed
-            numbers = [int(number) for number in re.findall(rb"<([0-9]+)>", shown)]
+            numbers = [int(number) for number in re.findall(rb"<([0-9]+)>", output_of(shown))]
             assert numbers == list(range(len(numbers)))
             await person.type(b"exit\n")
             assert await person.end() == 0

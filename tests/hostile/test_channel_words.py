@@ -24,6 +24,7 @@ from ends import Foreigner, foreigner, place, receive_all, two_ends
 from trioet.link.resumable import Role
 from trioet.session import forwards as forwards_module
 from trioet.session.channel import FIRST_CREDIT
+from trioet.session.forwards import EARLY
 from trioet.wire.channels import (
     ChannelCredit,
     ChannelData,
@@ -233,7 +234,7 @@ async def test_who_opens_and_resets_for_ever_holds_nothing() -> None:
         assert repr(peer.end.forwards) == "<Forwards channels=0 reaching=0>"
         assert descriptors() <= before + 1
         peer.say(ChannelOpen(2001, 0, there.where, 100))
-        await until(lambda: ChannelOpened(2001, FIRST_CREDIT) in peer.heard)
+        await until(lambda: ChannelOpened(2001, FIRST_CREDIT - EARLY) in peer.heard)
 
 
 async def test_a_peer_that_gives_no_credit_gets_no_byte() -> None:
@@ -242,7 +243,7 @@ async def test_a_peer_that_gives_no_credit_gets_no_byte() -> None:
         async with await there.accept() as far:
             await far.send_all(b"data")
             await wait_all_tasks_blocked(0.01)
-            assert peer.of(1) == [ChannelOpened(1, FIRST_CREDIT)]
+            assert peer.of(1) == [ChannelOpened(1, FIRST_CREDIT - EARLY)]
             peer.say(ChannelCredit(1, 2))
             await until(lambda: len(peer.of(1)) == 2)
             assert peer.of(1)[1] == ChannelData(1, b"da")

@@ -17,6 +17,7 @@ from proof.faults import FaultyNetwork
 from farside import FarSide
 from ptys import Person, at_terminal
 from real_et import NEEDS_ET, EtServer, et_to_trioet, see_prompt, trioet_to_et
+from shown import numbers_of
 from trioet.demo.cutter import Cutter
 from trioet.wire.framing import packet_frame
 from trioet.wire.handshake import catchup_head, sequence_header_frame
@@ -39,8 +40,7 @@ async def count_through_cuts(person: Person, cutter: Cutter) -> None:
                 shown += await person.read_some()
                 if cutter.cuts == cuts and len(shown) > 30_000:
                     cutter.cut()
-        lines = shown.replace(b"\r", b"").split(b"\n")
-        assert [int(line) for line in lines if line.isdigit()] == list(range(1, 20001))
+        assert numbers_of(shown) == list(range(1, 20001))
         person.seen = b""
     assert cutter.cuts == CUTS
 

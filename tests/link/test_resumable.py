@@ -15,10 +15,10 @@ from trioet.link.attachment import PROOF_DEADLINE_S
 from trioet.link.resumable import (
     ACK_EVERY,
     HANDSHAKE_DEADLINE_S,
-    WINDOW,
     ResumableLink,
     Role,
 )
+from trioet.link.room import WINDOW
 from trioet.wire.framing import packet_frame
 from trioet.wire.handshake import (
     catchup_entry,
@@ -445,7 +445,7 @@ async def test_everything_is_delivered_when_an_et_peer_has_read_to_the_end(pair:
 
 async def test_last_words_wait_for_a_client_that_is_away(pair: Pair) -> None:
     await pair.meet_and_part()
-    pair.server.peer_acknowledges = True
+    pair.server._room.peer_acknowledges = True
     send(pair.server, b"last words")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pair.server.wait_delivered)

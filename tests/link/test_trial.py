@@ -100,7 +100,7 @@ async def test_one_source_forgets_nobody_elses_failures(pair: Pair) -> None:
     for number in range(2 * MAX_SOURCES):
         knock(pair, place=f"198.51.{number // 256}.{number % 256}").cut()
         await wait_all_tasks_blocked()
-    assert len(pair.server._trial._failures) <= MAX_SOURCES
+    assert len(pair.server._lines.trial._failures) <= MAX_SOURCES
 
 
 async def offline_with(pair: Pair, size: int) -> None:

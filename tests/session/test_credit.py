@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
-from trioet.link.resumable import WINDOW
+from trioet.link.room import WINDOW
 from trioet.session.credit import Credit, Debt
 
 

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from cancelling import settle
 from descriptors import descriptors
 from ends import (
     foreigner,
@@ -29,6 +30,7 @@ from trioet.link.resumable import Role
 from trioet.session import destinations
 from trioet.session import forwards as forwards_module
 from trioet.session.channel import FIRST_CREDIT, MOST_CREDIT
+from trioet.session.forwards import EARLY, MAX_SAID_EARLY
 from trioet.wire.channels import (
     ChannelCredit,
     ChannelData,
@@ -232,7 +234,7 @@ async def test_what_is_typed_waits_for_one_packet_of_bulk_at_most() -> None:
         cable.stall()
         await wait_all_tasks_blocked(0.02)
         assert ends.client.link.in_flight > 0
-        assert not ends.client.link.has_bulk_room()
+        assert not ends.client.link._room.has_bulk_room()
 
         ends.server.bulk = 0
         ends.client.type(b"a key")
@@ -260,13 +262,13 @@ async def test_while_anybody_waits_with_keystrokes_no_bulk_goes() -> None:
         cable.stall()
         while link.has_room():
             ends.client.type(bytes(16_000))
-        assert link.has_bulk_room(), "the network takes it"
+        assert link._room.has_bulk_room(), "the network takes it"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(link.wait_room)
             await wait_all_tasks_blocked()
-            assert not link.has_bulk_room()
+            assert not link._room.has_bulk_room()
             nursery.cancel_scope.cancel()
-        assert link.has_bulk_room()
+        assert link._room.has_bulk_room()
 
 
 async def test_channels_take_turns() -> None:
@@ -285,6 +287,76 @@ async def test_channels_take_turns() -> None:
         order = [said.channel for said in peer.heard if isinstance(said, ChannelData)]
         shares = [order[: len(order) // 2].count(number) for number in numbers]
         assert max(shares) - min(shares) <= 1
+
+
+# What is said before the answer
+
+
+async def test_a_request_does_not_wait_for_the_destination() -> None:
+    async with foreigner(Role.CLIENT) as peer:
+        tunnel = await peer.end.tunnel(Address("db", 5432))
+        async with await trio.open_tcp_stream("127.0.0.1", tunnel.port) as near:
+            await near.send_all(bytes(2 * EARLY))
+            await until(lambda: len(peer.data(1)) == EARLY)
+            await settle()
+            assert len(peer.data(1)) == EARLY
+            peer.say(ChannelOpened(1, 100))
+            await until(lambda: len(peer.data(1)) == EARLY + 100)
+            peer.say(ChannelData(1, b"answer"))
+            assert await near.receive_some(6) == b"answer"
+
+
+async def test_what_was_said_early_is_lost_with_the_connection() -> None:
+    async with foreigner(Role.CLIENT) as peer:
+        tunnel = await peer.end.tunnel(Address("db", 5432))
+        async with await trio.open_tcp_stream("127.0.0.1", tunnel.port) as near:
+            await near.send_all(b"GET /")
+            await until(lambda: peer.data(1) == b"GET /")
+            peer.say(ChannelRefused(1, Failure.REFUSED, "connection refused"))
+            with pytest.raises(trio.BrokenResourceError):
+                await near.receive_some(1)
+        await settle()
+        assert not [said for said in peer.of(1) if isinstance(said, ChannelReset)]
+
+
+async def test_an_application_that_is_gone_before_the_answer_is_told_of() -> None:
+    async with foreigner(Role.CLIENT) as peer:
+        tunnel = await peer.end.tunnel(Address("db", 5432))
+        near = await trio.open_tcp_stream("127.0.0.1", tunnel.port)
+        await until(lambda: peer.of(1))
+        reset(near)
+        await until(lambda: ChannelReset(1) in peer.heard)
+        peer.say(ChannelOpened(1, 100))
+        peer.say(ChannelData(1, b"too late"))
+        await settle()
+        assert peer.complaints == []
+
+
+async def test_what_comes_with_the_question_reaches_the_destination_first() -> None:
+    async with foreigner(Role.SERVER) as peer, place() as there:
+        with peer.link.together():
+            peer.say(ChannelOpen(1, 0, there.where, 1000))
+            peer.say(ChannelData(1, b"GET "))
+            peer.say(ChannelData(1, b"/"))
+            peer.say(ChannelEnd(1))
+        async with await there.accept() as far:
+            assert b"".join([data async for data in far]) == b"GET /"
+            await far.send_all(b"answer")
+        await until(lambda: peer.data(1) == b"answer")
+
+
+@pytest.mark.parametrize("words", [[bytes(EARLY), b"x"], [b"x"] * (MAX_SAID_EARLY + 1)])
+async def test_too_much_before_the_answer_is_refused(words: list[bytes]) -> None:
+    async with foreigner(Role.SERVER) as peer, place() as there:
+        with peer.link.together():
+            peer.say(ChannelOpen(1, 0, there.where, 1000))
+            for word in words:
+                peer.say(ChannelData(1, word))
+        await until(lambda: peer.of(1))
+        await settle()
+        (refusal,) = peer.of(1)
+        assert isinstance(refusal, ChannelRefused)
+        assert peer.complaints == []
 
 
 # The other side does not keep to it
@@ -331,7 +403,7 @@ async def test_a_number_that_is_in_use_is_refused() -> None:
         peer.say(ChannelOpen(1, 0, there.where, 100))
         await until(lambda: len(peer.of(1)) == 3)
         assert [type(each) for each in peer.of(1)].count(ChannelRefused) == 2
-        assert ChannelOpened(1, FIRST_CREDIT) in peer.of(1)
+        assert ChannelOpened(1, FIRST_CREDIT - EARLY) in peer.of(1)
 
 
 async def test_words_about_channels_that_are_not_there_are_passed_over() -> None:
@@ -368,7 +440,7 @@ async def test_no_more_channels_than_allowed(monkeypatch: pytest.MonkeyPatch) ->
         await until(lambda: not peer.end.forwards.full)
         peer.say(ChannelOpen(9, 0, there.where, 100))
         await until(lambda: peer.of(9))
-        assert peer.of(9) == [ChannelOpened(9, FIRST_CREDIT)]
+        assert peer.of(9) == [ChannelOpened(9, FIRST_CREDIT - EARLY)]
 
 
 async def test_who_connects_when_there_are_enough_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ NOT_CANCELLED = {
     "channel.py:wait_writable": "only where an application reads nothing",
     "datagrams.py:wait_room": "only where the link is full: as channel.py's",
     "forwards.py:park": "only where there are too many channels, or a real ET's are stalled",
+    "forwards.py:_ask": "asks, and does not wait, where there are not too many channels",
     "forwards.py:wait_not_full": "returns at once where there are not too many channels",
     "tunnels.py:wait_not_full": "returns at once where there are not too many channels",
     "tunnels.py:send_all": "a few bytes are sent at once",
@@ -42,6 +43,7 @@ async def _all_kinds_of_channels(directory: str) -> None:
             await _stream(ends, directory, there, listening)
             await _refused(ends, directory)
             await _by_socks(ends, directory)
+            await _answered_by_socks(ends, directory)
             await _datagrams(ends)
 
 
@@ -83,6 +85,18 @@ async def _by_socks(ends: Ends, directory: str) -> None:
         assert (await near.receive_some(100))[:2] == b"\x05\x05"
         await near.send_eof()
         assert await near.receive_some(1) == b""
+
+
+async def _answered_by_socks(ends: Ends, directory: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1].to_bytes(2, "big")
+        async with await _open(ends, directory, "answered", None) as near:
+            await near.send_all(b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01" + port)
+            listening.setblocking(False)
+            await trio.lowlevel.wait_readable(listening)
+            listening.accept()[0].close()
+            while await near.receive_some(100):
+                pass
 
 
 async def _datagrams(ends: Ends) -> None:

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import trio
 
@@ -33,18 +34,31 @@ from trioet.wire.forward import Forward, Side, UnixPath, Variable
 from trioet.wire.forward_specs import with_gateway_ports
 from trioet.wire.messages import ConnectStatus, Exec
 
+RunSession: TypeAlias = Callable[[ConnectOptions, SshConfig, Invitation, Passage], Awaitable[int]]
+"""Runs a session, and returns its exit status. The Passage is what jumphosts are ready for."""
 
-def connect_by_openssh(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+
+def connect_by_openssh(
+    options: ConnectOptions, ssh: RunningSsh, config: RunningSsh, run: RunSession
+) -> int:
     """Take over a started ssh and `ssh -G`; return the session's exit status."""
-    return trio.run(_connect, options, ssh, config)
+    return trio.run(connect, options, ssh, config, run)
 
 
-def connect_by_asyncssh(options: ConnectOptions, line: bytes) -> int:
+def connect_by_asyncssh(options: ConnectOptions, line: bytes, run: RunSession) -> int:
     """Do without an ssh program; return the session's exit status."""
-    return trio.run(_connect_without_ssh, options, line)
+    return trio.run(connect_without_ssh, options, line, run)
 
 
-async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+async def connect(
+    options: ConnectOptions, ssh: RunningSsh, config: RunningSsh, run: RunSession
+) -> int:
+    """The same, for who is in Trio already. Cancellation ends ssh, and the session here.
+
+    Raises:
+      StepFailed: no session could be had.
+      SessionLost: there was one, and the server no longer knows it.
+    """
     async with trio.open_nursery() as nursery:
         try:
             try:
@@ -57,7 +71,7 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
             passage = await find_passage(options, resolved, invitation, OPENSSH)
-            status = await run_session(options, resolved, invitation, passage)
+            status = await run(options, resolved, invitation, passage)
         except TrioetError as error:
             failure: TrioetError | None = error
         else:
@@ -68,13 +82,14 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
     return status
 
 
-async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
+async def connect_without_ssh(options: ConnectOptions, line: bytes, run: RunSession) -> int:
+    """The same by asyncssh."""
     ssh = asyncssh_backend()
     target = options.ssh_target
     resolved = await ssh.fetch_ssh_config(target)
     invitation = await ssh.visit(target, options.remote_command, line)
     passage = await find_passage(options, resolved, invitation, ssh)
-    return await run_session(options, resolved, invitation, passage)
+    return await run(options, resolved, invitation, passage)
 
 
 async def run_session(
@@ -85,17 +100,12 @@ async def run_session(
 ) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
-    ``passage`` is what jumphosts are ready for.
-
     Raises:
       StepFailed: no session could be had; says which step failed and what to do.
-      SessionLost: there was one, and the server no longer knows it.
     """
-    keep_private()
-    raise_limit()
-    gc.freeze()  # what was imported stays: the collector need never look at it again
+    settle_in()
     ways = SessionWays(options, config, invitation, passage)
-    with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
+    with open_console(raw=options.has_terminal) as console, warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
@@ -115,36 +125,58 @@ async def run_session(
             gateway_ports=config.gateway_ports,
             jumphost=passage.et_jumphost,
         )
-        client = Client(wish, console, _write_error)
+        client = Client(wish, console, write_error)
         if passage.notice:
             console.notice(f"trioet: {passage.notice}")
-        try:
-            status = await _run_until_signal(client, ways, console)
-        except (CannotConnect, Refused) as error:
-            raise _explained(error, ways) from error
-        except SessionLost as error:
-            hint = "it was restarted, or the session was ended there"
-            raise StepFailed("session", f"{options.host}: {error}", hint) from error
+        status = await _run_until_signal(client, ways, console)
         if console.is_tty_out and wish.exec.pty:
             console.notice("[trioet: session ended]")
     return status
 
 
 async def _run_until_signal(client: Client, ways: SessionWays, console: Console) -> int:
-    status = 0
-
     async def end_on_signal() -> None:
         signals_of_the_end = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         with trio.open_signal_receiver(*signals_of_the_end) as signals:
             async for number in signals:
                 client.leave(StepFailed("session", f"ended by {signal.Signals(number).name}"))
 
+    return await drive(client, ways, console.notice, end_on_signal)
+
+
+def settle_in() -> None:
+    """Prepare this process for a session."""
+    keep_private()
+    raise_limit()
+    gc.freeze()  # what was imported stays: the collector need never look at it again
+
+
+async def drive(
+    client: Client,
+    ways: SessionWays,
+    notice: Callable[[str], None],
+    *beside: Callable[[], Awaitable[None]],
+) -> int:
+    """Run a session over its ways, with further tasks ``beside`` it; return its exit status.
+
+    Cancellation closes the connection; the session stays alive on the server.
+
+    Raises:
+      StepFailed: no session could be had, or the server no longer knows it; says what to do.
+    """
+    status = 0
     failure: TrioetError | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_signal)
-        nursery.start_soon(ways.run, client.link, client.reconnector, console.notice)
+        for task in beside:
+            nursery.start_soon(task)
+        nursery.start_soon(ways.run, client.link, client.reconnector, notice)
         try:
             status = await client.run()
+        except (CannotConnect, Refused) as error:
+            failure = _explained(error, ways)
+        except SessionLost as error:
+            hint = "it was restarted, or the session was ended there"
+            failure = StepFailed("session", f"{ways.host}: {error}", hint)
         except TrioetError as error:
             failure = error
         nursery.cancel_scope.cancel()
@@ -168,7 +200,8 @@ class _Notices(logging.Handler):
 
 
 @contextmanager
-def _warnings_shown(console: Console) -> Iterator[None]:
+def warnings_shown(console: Console) -> Iterator[None]:
+    """What trioet logs as a warning is told to the user, as long as the context lasts."""
     notices = _Notices(console)
     log = logging.getLogger("trioet")
     log.addHandler(notices)
@@ -272,6 +305,7 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     return StepFailed("session", f"{where}: {plain(str(error))}", hint)
 
 
-def _write_error(data: bytes) -> None:
+def write_error(data: bytes) -> None:
+    """Write it to stderr."""
     sys.stderr.buffer.write(data)
     sys.stderr.buffer.flush()

@@ -18,6 +18,8 @@ EXIT_FAILED = 255
 
 COMMANDS = {
     "connect": "open a session on a host that survives the loss of the network",
+    "pipe": "stdin and stdout as a connection that survives: ssh's ProxyCommand",
+    "proxy": "a port here that leads elsewhere and survives: a standing service",
     "doctor": "find out why no session can be had with a host, and what to do about it",
     "serve": "accept sessions on this machine (as root: for all users)",
     "install": "put trioet on a host that ssh reaches, or upgrade it there",

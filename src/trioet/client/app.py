@@ -60,6 +60,12 @@ from trioet.wire.packet import Packet, PacketType
 
 FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
 
+END_OF_SHELL: Final = b"\x04"
+"""All that ends a session of ET's is that its shell does."""
+
+PARTING_S: Final = 30.0
+"""How long a session that has served its purpose waits for the network, to tell the server."""
+
 KEEPALIVE_S: Final = 5.0
 """Between signs of life while somebody works; a real etserver gives up who is silent longer."""
 
@@ -114,6 +120,9 @@ class Wish:
     """Whether that would help now: what asks nothing got no answer for want of one."""
     jumphost: EtJumphost | None = None
     """ET's, to which ``dial`` leads; ``host`` is behind it."""
+    purpose: Callable[[Forwards], Awaitable[None]] | None = None
+    """Without a terminal: what the session is for. It is over when this returns, or raises
+    StepFailed."""
 
 
 class Client:
@@ -130,6 +139,8 @@ class Client:
         self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
         self._routes = Routes()
         self.link.on_change = self._line_changed
+        self.on_line_change: Callable[[], None] = lambda: None
+        """Called when a line was attached, proven or lost."""
         self._screen = Screen(console, self._grant)
         self._debt = Debt()
         self._typing = Credit()
@@ -153,6 +164,7 @@ class Client:
         self._troubled = trio.Event()
         self._begun = trio.current_time()
         self._over: SessionOver | None = None
+        self._parting = False
         self._failure: TrioetError | None = None
         self._leaving = False
         self._finished = trio.Event()
@@ -293,6 +305,9 @@ class Client:
             nursery.start_soon(self._expect_more)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._resumed)
+        if self._wish.purpose is not None:
+            nursery.start_soon(self._fulfil, self._wish.purpose)
+            return
         if not self._wish.has_terminal:
             self._console.notice(
                 f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
@@ -304,6 +319,27 @@ class Client:
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
             nursery.start_soon(self._watch_silence)
+
+    async def _fulfil(self, purpose: Callable[[Forwards], Awaitable[None]]) -> None:
+        assert self._forwards is not None, "there since the first packet"
+        try:
+            await purpose(self._forwards)
+        except StepFailed as error:
+            self._failure = error
+        self._over = SessionOver(status=0)
+        if "over" in (self._accepted or ()):
+            await self._part()
+        else:
+            self._type(END_OF_SHELL)
+        self._finished.set()
+
+    async def _part(self) -> None:
+        """Tell the server that the session may end, and wait till it knows."""
+        self._parting = True
+        self.reconnector.denied_s = 0.0  # who has heard it does not know us any more
+        self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+        with trio.move_on_after(PARTING_S):
+            await self.link.wait_delivered()
 
     async def _expect_more(self) -> None:
         """A real jumphost does not say that it cannot reach the destination."""
@@ -348,6 +384,9 @@ class Client:
                 return
 
     def _connection_failed(self, error: TrioetError) -> None:
+        if self._parting:
+            self._finished.set()
+            return
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
             if self._only_jumphost_heard():
                 self.fail(self._nothing_beyond())
@@ -380,6 +419,11 @@ class Client:
 
     # Typing
 
+    def asked(self) -> None:
+        """Something was sent that somebody waits for an answer to."""
+        self._liveness.sent()
+        self.reconnector.typed()
+
     async def _read_keys(self) -> None:
         keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
         while data := await self._console.read():
@@ -400,7 +444,7 @@ class Client:
         if "exec" in (self._accepted or ()):
             self.link.send(PacketType.STDIN_EOF, END_OF_INPUT)
         else:
-            self._type(b"\x04")
+            self._type(END_OF_SHELL)
 
     async def _wait_room(self) -> None:
         try:
@@ -413,8 +457,7 @@ class Client:
             part = data[start : start + INPUT_CHUNK]
             self._typing.spend(len(part))
             self.link.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(part))
-        self._liveness.sent()
-        self.reconnector.typed()
+        self.asked()
 
     def _command(self, command: EscapeCommand) -> None:
         match command:
@@ -472,6 +515,7 @@ class Client:
         self._routes.follow(self.link.lines)
         if not self.link.attached:
             self._trouble()
+        self.on_line_change()
 
     def _suspect(self) -> None:
         self._trouble()

@@ -1,14 +1,14 @@
-"""One line in use by a link: where it stands in both directions.
+"""One line in use by a link: what it sends, and how long it has to prove itself.
 
-The packets to send are not queued anywhere: the link's BackedWriter holds them all, and
-each line has a cursor into it. So two lines may carry the same sealed packets for a while
-(the old one and a returning one that has not proven itself), and losing a line costs
-nothing but its cursor.
+What is to be sent is not queued anywhere: the session keeps it all until the peer has it, and
+each line has a place in that. So two lines may carry the same bytes for a while (the old one
+and a returning one that has not proven itself), and losing a line costs nothing but its place.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,9 +16,6 @@ import trio
 
 from trioet.errors import HandshakeError, TooFarBehind
 from trioet.link.line import Line, LineBroken
-from trioet.wire.backed import BackedWriter
-from trioet.wire.framing import packet_frame
-from trioet.wire.handshake import catchup_entry, catchup_head
 
 CHUNK: Final = 64 * 1024
 """Bytes handed to the kernel at once, about."""
@@ -28,50 +25,34 @@ PROOF_DEADLINE_S: Final = 15.0
 A real `et` says something in 6 s, once it has all of that."""
 
 
-class Attachment:
-    """A line, and how far it has come."""
+class Attachment(ABC):
+    """A line, and how far it has come. What it sends is for subclasses to say."""
 
-    def __init__(
-        self,
-        line: Line,
-        writer: BackedWriter,
-        on_writable: Callable[[], None],
-        *,
-        held_back: int = 0,
-    ) -> None:
+    def __init__(self, line: Line, on_writable: Callable[[], None]) -> None:
         self.line = line
         self.proven = False
-        """A packet on this line has opened: the peer is at the other end."""
-        self.next_in = 1
-        """Ordinal of the next packet that this line brings."""
+        """Something on this line has shown that the peer is at the other end."""
         self.given_up = False
         """Another line has taken its place: what it still brings is not looked at."""
         self.time_to_prove = trio.CancelScope()
         """Cancelled when the line has had its time; see :meth:`allow`."""
-        self.last_words = 0
-        """Everything up to this packet was sent, and then the line shut down; 0: it was not."""
-        self._writer = writer
-        self._tail: bytes | memoryview = b""
-        self._cursor: int | None = None
-        self._catchup_end = 0
-        self._held_back = held_back
-        """Packets of a catch-up, its last, that go as ordinary ones after it."""
-        self._turn: Callable[[], Awaitable[None]] | None = None
-        self._on_writable = on_writable
         self.blocked = False
         """True while the kernel takes no more."""
+        self._tail: bytes | memoryview = b""
+        self._turn: Callable[[], Awaitable[None]] | None = None
+        self._on_writable = on_writable
         self._wake = trio.Event()
 
     def __repr__(self) -> str:
-        return (
-            f"<Attachment {self.line.peer_name} proven={self.proven} "
-            f"next_in={self.next_in} next_out={self._cursor}>"
-        )
+        return f"<{type(self).__name__} {self.line.peer_name} proven={self.proven}>"
 
-    @property
-    def needs(self) -> int:
-        """Ordinal of the oldest packet this line still has to send."""
-        return self._writer.sent + 1 if self._cursor is None else self._cursor
+    @abstractmethod
+    def next_chunk(self) -> bytes:
+        """Take what is to be sent next, about CHUNK bytes of it; b"" if there is nothing now.
+
+        Raises:
+          TooFarBehind: it is no longer kept.
+        """
 
     def allow(self, seconds: float) -> None:
         """Give a line that has not proven itself so much time from now on."""
@@ -83,42 +64,23 @@ class Attachment:
         self.line.close()
 
     def prove(self) -> None:
-        """A packet on the line has opened."""
+        """The peer is at the other end."""
         self.proven = True
         self.time_to_prove.deadline = math.inf
 
     def greet(self, data: bytes) -> None:
-        """Send handshake bytes, ahead of all packets."""
+        """Send handshake bytes, ahead of everything."""
+        self.put_in_front(data)
+        self.flush()
+
+    def put_in_front(self, data: bytes) -> None:
+        """Send this before what :meth:`next_chunk` will say."""
         self._tail = bytes(self._tail) + data
-        self.flush()
 
-    def start(self) -> None:
-        """Start sending packets, from the first on."""
-        self._cursor = 1
-        self.flush()
-
-    def catch_up(self, after: int, turn: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Start sending packets, from ``after + 1`` on; not before ``turn()`` returns.
-
-        Those that exist by then go as one CatchupBuffer.
-
-        Raises:
-          HandshakeError: they do not fit one.
-          TooFarBehind: they are no longer kept.
-        """
-        self._cursor = after + 1
-        if turn is not None:
-            self._turn = turn
-            self.block()
-        else:
-            self._promise_catch_up()
-            self.flush()
-
-    def _promise_catch_up(self) -> None:
-        assert self._cursor is not None, "catch_up() comes first"
-        self._catchup_end = max(self._writer.sent - self._held_back, self._cursor - 1)
-        sizes = [len(body) for body in self._writer.bodies(self._cursor, self._catchup_end)]
-        self._tail = bytes(self._tail) + catchup_head(sizes)
+    def wait_turn(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Send nothing more before ``turn()`` returns."""
+        self._turn = turn
+        self.block()
 
     def flush(self) -> None:
         """Hand over what the kernel takes. A broken line is left to its reader to notice."""
@@ -127,7 +89,7 @@ class Attachment:
         try:
             while True:
                 if not self._tail:
-                    self._tail = self._next_chunk()
+                    self._tail = self.next_chunk()
                     if not self._tail:
                         return
                 taken = self.line.try_send(self._tail)
@@ -138,6 +100,12 @@ class Attachment:
                 self._tail = b""
         except (LineBroken, TooFarBehind):
             self.line.close()
+
+    def is_writable(self) -> bool:
+        """True while the kernel takes more."""
+        if not self.blocked and not self.line.can_send():
+            self.block()
+        return not self.blocked
 
     def block(self) -> None:
         """Send no more until the line is writable; :meth:`run_writer` sees to that."""
@@ -155,7 +123,6 @@ class Attachment:
                 if self._turn is not None:
                     await self._turn()
                     self._turn = None
-                    self._promise_catch_up()
                 await self.line.wait_writable()
                 self._wake = trio.Event()
                 self.blocked = False
@@ -164,22 +131,3 @@ class Attachment:
                     self._on_writable()
         except (LineBroken, HandshakeError, TooFarBehind):
             self.line.close()
-
-    def _next_chunk(self) -> bytes:
-        writer, cursor = self._writer, self._cursor
-        if cursor is None or cursor > writer.sent:
-            return b""
-        if cursor == writer.sent and cursor > self._catchup_end:
-            self._cursor = cursor + 1
-            return packet_frame(writer.body(cursor))
-        if not self.proven and cursor <= self._catchup_end:
-            self.allow(PROOF_DEADLINE_S)  # it takes what it needs to prove itself
-        parts: list[bytes] = []
-        size = 0
-        while size < CHUNK and cursor <= writer.sent:
-            body = writer.body(cursor)
-            parts.append(catchup_entry(body) if cursor <= self._catchup_end else packet_frame(body))
-            size += len(body)
-            cursor += 1
-        self._cursor = cursor
-        return b"".join(parts)

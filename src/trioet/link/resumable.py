@@ -19,16 +19,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 import trio
 
-from trioet.errors import HandshakeError, PacketError, SessionUsedUp, TrioetError
-from trioet.link.attachment import PROOF_DEADLINE_S, Attachment
-from trioet.link.line import NOTSENT_LOWAT, Line, LineBroken
-from trioet.link.pace import Pace
-from trioet.link.trial import LARGE, Trial
-from trioet.wire.backed import MAX_SEQUENCE, BackedReader, BackedWriter, ReplayBudget
+from trioet.errors import HandshakeError, PacketError, TrioetError
+from trioet.link.line import Line, LineBroken
+from trioet.link.lines import Lines, PeerClosed, Unproven, receive
+from trioet.link.packet_attachment import PacketAttachment
+from trioet.link.room import Room
+from trioet.link.trial import LARGE
+from trioet.wire.backed import BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.framing import PacketSplitter
 from trioet.wire.handshake import (
     CaughtUp,
@@ -51,10 +52,6 @@ from trioet.wire.messages import (
 from trioet.wire.packet import Packet, PacketType
 from trioet.wire.sealing import Direction, SealedBox
 
-WINDOW: Final = 256 * 1024
-"""Bytes in flight to a peer that acknowledges. At a terminal that shows 5 MB/s this is
-50 ms of output after Ctrl-C; over 100 ms of round trip it allows 2.5 MB/s."""
-
 ACK_EVERY: Final = 64 * 1024
 """Bytes received between two acknowledgements, in a flood."""
 
@@ -67,10 +64,6 @@ HANDSHAKE_DEADLINE_S: Final = 10.0
 MAX_PINNED: Final = 4 * 1024 * 1024
 """Bytes that the peer has acknowledged on one line and that another, which lags behind, may
 still need. A line that lags more is given up."""
-
-LAST_PACKETS: Final = 65536
-"""How many packets before the last that a session can count it is ended: room for what is
-still to be said."""
 
 
 class Role(Enum):
@@ -90,14 +83,6 @@ class Refused(TrioetError):
 
     def __str__(self) -> str:
         return self.text or self.status.name
-
-
-class PeerClosed(LineBroken):
-    """The peer closed the connection in order: it has read all that we sent before."""
-
-
-class Unproven(LineBroken):
-    """The connection ended, and the peer had not proven to be ours."""
 
 
 class Receiver(Protocol):
@@ -141,8 +126,6 @@ class ResumableLink:
     ) -> None:
         outward = Direction.CLIENT_TO_SERVER if role is Role.CLIENT else Direction.SERVER_TO_CLIENT
         self.role = role
-        self.peer_acknowledges = False
-        """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
         self._agreed_acks = False
         self.established = False
         """True once a connection was answered with NEW_CLIENT: the next one resumes."""
@@ -152,17 +135,18 @@ class ResumableLink:
         """Seconds from the last KEEP_ALIVE to its answer; 0 before the first."""
         self.bytes_replayed = 0
         """Bytes received in catch-up buffers, in all."""
-        self.lines_proven = 0
         self.on_change: Callable[[], None] = lambda: None
         """Called when a line is attached, proven or gone, or has answered a KEEP_ALIVE."""
         self._receiver = receiver
-        self._budget = budget or ReplayBudget(2 * max_kept)
-        self._writer = BackedWriter(SealedBox(passkey, outward), self._budget)
+        budget = budget or ReplayBudget(2 * max_kept)
+        self._writer = BackedWriter(SealedBox(passkey, outward), budget)
         self._reader = BackedReader(SealedBox(passkey, outward.opposite))
         self._max_kept = max_kept
         self._relays = relays
-        self._attachments: list[Attachment] = []
-        self._trial = Trial()
+        self._lines = Lines[PacketAttachment]()
+        self._lines.on_change = self._lines_changed
+        self._room = Room(self._writer, self._lines, budget, max_kept)
+        self._lines.on_lost = self._room.pace.interrupted
         self._dealt_with = 0
         self._bytes_in = 0
         """Bytes of packets received so far; how many of them were dealt with, and acknowledged:"""
@@ -171,17 +155,22 @@ class ResumableLink:
         self._paused = 0
         self._held_back = 0
         self._pinged: float | None = None
-        self._room = trio.lowlevel.ParkingLot()
-        self._bulk_room = trio.lowlevel.ParkingLot()
-        self._waiting = 0
-        """Tasks in :meth:`wait_room`: bulk lets them go first."""
-        self._pace = Pace()
 
     def __repr__(self) -> str:
         return (
             f"<ResumableLink {self.role.name} {self._writer!r} {self._reader!r} "
-            f"{self._attachments!r}>"
+            f"{self._lines.attached!r}>"
         )
+
+    @property
+    def peer_acknowledges(self) -> bool:
+        """True once the peer has sent a count with a KEEP_ALIVE, or agreed to."""
+        return self._room.peer_acknowledges
+
+    @property
+    def lines_proven(self) -> int:
+        """Lines that have proven themselves so far."""
+        return self._lines.proven_count
 
     # What goes out
 
@@ -193,7 +182,7 @@ class ResumableLink:
         """
         self._writer.write(packet_type, payload)
         if not self._held_back:
-            self._flush()
+            self._lines.flush()
         if self._writer.kept_bytes > self._max_kept and not self.peer_acknowledges:
             self._forget_the_oldest()
 
@@ -207,22 +196,18 @@ class ResumableLink:
         finally:
             self._held_back -= 1
             if not self._held_back:
-                self._flush()
-
-    def _flush(self) -> None:
-        for attachment in self._attachments:
-            attachment.flush()
+                self._lines.flush()
 
     def send_bulk(self, packet_type: int, payload: bytes) -> None:
         """Send a packet of what may wait; callers await :meth:`wait_bulk_room` before each."""
         self.send(packet_type, payload)
         if self.peer_acknowledges:
-            self._pace.sent(self._writer.sent, len(payload), trio.current_time())
+            self._room.pace.sent(self._writer.sent, len(payload), trio.current_time())
 
     @property
     def bulk_chunk(self) -> int:
         """Bytes that the next packet of bulk should carry at most."""
-        return self._pace.chunk
+        return self._room.pace.chunk
 
     def _forget_the_oldest(self) -> None:
         """Nothing an ET peer says lets us forget anything; but something has to go.
@@ -230,7 +215,7 @@ class ResumableLink:
         What was handed over that long ago cannot still be on its way. That is so only if all
         was handed over, to a peer that has proven to be there; else nothing goes.
         """
-        if any(a.proven and a.needs > self._writer.sent for a in self._attachments):
+        if any(a.proven and a.needs > self._writer.sent for a in self._lines.attached):
             self._writer.forget_beyond(self._max_kept, self._writer.sent + 1)
 
     def send_keepalive(self) -> None:
@@ -240,7 +225,7 @@ class ResumableLink:
 
     def ping(self) -> None:
         """Send a KEEP_ALIVE and time its answer."""
-        if self._attachments:
+        if self._lines.attached:
             self._pinged = trio.current_time()
         self.send_keepalive()
 
@@ -249,31 +234,11 @@ class ResumableLink:
 
         The server then leaves a KEEP_ALIVE amid a flood to the flood to answer.
         """
-        self.peer_acknowledges = self._agreed_acks = True
+        self._room.peer_acknowledges = self._agreed_acks = True
 
     def has_room(self) -> bool:
-        """True when the next bulk packet would be sent soon, or may be kept."""
-        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
-            return False
-        if self._budget.exceeded_by(self._writer.kept_bytes):
-            return False
-        for attachment in reversed(self._attachments):
-            if attachment.proven:  # a stranger's line that is stuck must not stop the session
-                return self._takes_more(attachment)
-        return self._writer.kept_bytes < self._max_kept
-
-    def _takes_more(self, attachment: Attachment) -> bool:
-        if self.peer_acknowledges:
-            if self._writer.unacknowledged_bytes < NOTSENT_LOWAT:
-                return True  # not worth asking the kernel
-            if self._writer.unacknowledged_bytes - self._pace.in_flight >= WINDOW:
-                return False
-        return self._is_writable(attachment)
-
-    def _is_writable(self, attachment: Attachment) -> bool:
-        if not attachment.blocked and not attachment.line.can_send():
-            attachment.block()
-        return not attachment.blocked
+        """True when the next packet would be sent soon, or may be kept."""
+        return self._room.has_room()
 
     async def wait_room(self) -> None:
         """Wait until :meth:`has_room`. Cancellation changes nothing.
@@ -281,61 +246,36 @@ class ResumableLink:
         Raises:
           SessionUsedUp: there will be none; few packets are left to say so.
         """
-        self._waiting += 1
-        try:
-            while not self.has_room():
-                self._check_not_used_up()
-                await self._room.park()
-        finally:
-            self._waiting -= 1
-            self._bulk_room.unpark_all()
-
-    def _check_not_used_up(self) -> None:
-        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
-            raise SessionUsedUp("this session has sent as many packets as it can count")
-
-    def has_bulk_room(self) -> bool:
-        """True when bulk would be sent now, and nothing waits that goes before it."""
-        if self._waiting or not self._pace.has_room():
-            return False
-        if self._writer.sent >= MAX_SEQUENCE - LAST_PACKETS:
-            return False
-        if self._budget.exceeded_by(self._writer.kept_bytes):
-            return False
-        for attachment in reversed(self._attachments):
-            if attachment.proven:
-                return self._is_writable(attachment)
-        return False
+        await self._room.wait()
 
     async def wait_bulk_room(self) -> None:
-        """Wait until :meth:`has_bulk_room`. Cancellation changes nothing.
+        """Wait until bulk would be sent now, and nothing waits that goes before it.
+
+        Cancellation changes nothing.
 
         Raises:
           SessionUsedUp: as :meth:`wait_room`.
         """
-        while not self.has_bulk_room():
-            self._check_not_used_up()
-            await self._bulk_room.park()
+        await self._room.wait_bulk()
 
-    async def wait_delivered(self) -> None:
-        """Wait until the peer has acknowledged everything sent so far.
+    async def wait_delivered(self, last: int | None = None) -> None:
+        """Wait until the peer has acknowledged everything sent so far, or up to packet ``last``.
 
         For a peer with which no acks were agreed on, and which will not hasten to send any, also
         until it closes a line on which everything was sent; so call it last. Cancellation
         changes nothing.
         """
-        last = self._writer.sent
+        last = self._writer.sent if last is None else last
         while self._writer.acknowledged < last:
-            for attachment in self._attachments:
+            for attachment in self._lines.attached:
                 if not self._agreed_acks and attachment.proven and attachment.needs > last:
                     attachment.last_words = last
                     attachment.line.shutdown()
-            await self._room.park()
+            await self._room.changed()
 
     def look_for_room(self) -> None:
         """Something changed, here or in the common budget: wake who waits for room."""
-        self._room.unpark_all()
-        self._bulk_room.unpark_all()
+        self._room.look()
 
     # What came in
 
@@ -358,6 +298,11 @@ class ResumableLink:
         return self._writer.sent
 
     @property
+    def acknowledged(self) -> int:
+        """Packets that the peer has said it has."""
+        return self._writer.acknowledged
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that this link's replay buffer takes."""
         return self._writer.kept_bytes
@@ -370,7 +315,7 @@ class ResumableLink:
     @property
     def attached(self) -> bool:
         """True while there is a line, proven or not."""
-        return bool(self._attachments)
+        return bool(self._lines.attached)
 
     @property
     def reading_paused(self) -> bool:
@@ -379,27 +324,24 @@ class ResumableLink:
 
     def close(self) -> None:
         """Close every line and forget every packet. The link is of no use afterwards."""
-        for attachment in self._attachments:
-            attachment.line.close()
+        self._lines.close()
         self._writer.close()
         self.look_for_room()
 
     @property
     def lines(self) -> list[Line]:
         """The lines in use, oldest first."""
-        return [attachment.line for attachment in self._attachments]
+        return [attachment.line for attachment in self._lines.attached]
 
     @property
     def proven_line(self) -> Line | None:
         """The line over which the session goes: the newest that has proven itself."""
-        proven = (
-            attachment.line for attachment in reversed(self._attachments) if attachment.proven
-        )
-        return next(proven, None)
+        proven = self._lines.proven
+        return proven.line if proven else None
 
     def drop_proven_line(self) -> None:
         """Close the line that carried the session, as if the network had."""
-        for attachment in self._attachments:
+        for attachment in self._lines.attached:
             if attachment.proven:
                 attachment.line.close()
 
@@ -431,42 +373,32 @@ class ResumableLink:
         """
         await self._run(self._new_attachment(line), Handshake.server(), preface)
 
-    def _new_attachment(self, line: Line) -> Attachment:
+    def _new_attachment(self, line: Line) -> PacketAttachment:
         # A C++ peer looks at what it caught up only when something more arrives (specification
         # 1.8): who may not say something of itself keeps the last packet for that.
         held_back = 1 if self._relays else 0
-        return Attachment(line, self._writer, self.look_for_room, held_back=held_back)
+        return PacketAttachment(line, self._writer, self.look_for_room, held_back=held_back)
 
-    async def _run(self, attachment: Attachment, handshake: Handshake, preface: bytes) -> None:
-        failure: TrioetError | LineBroken = Unproven("the peer did not prove itself in time")
+    async def _run(
+        self, attachment: PacketAttachment, handshake: Handshake, preface: bytes
+    ) -> NoReturn:
+        converse = partial(self._converse, attachment, handshake, preface)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(attachment.run_writer)
-                try:
-                    self._trial.enter(attachment)
-                    with attachment.time_to_prove:
-                        await self._converse(attachment, handshake, preface)
-                except (LineBroken, TrioetError) as error:
-                    failure = error
-                nursery.cancel_scope.cancel()
-        finally:
-            attachment.line.close()
-            if not attachment.proven:
-                self._trial.failed(attachment)
-                if self.role is Role.SERVER and isinstance(failure, LineBroken):
-                    failure = Unproven(str(failure))
-            if isinstance(failure, PeerClosed) and attachment.last_words:
+            await self._lines.run(attachment, converse)
+        except LineBroken as error:
+            if self.role is Role.SERVER and not attachment.proven:
+                raise Unproven(str(error)) from error
+            if isinstance(error, PeerClosed) and attachment.last_words:
                 self._acknowledged(attachment.last_words)
-            if attachment in self._attachments:
-                self._attachments.remove(attachment)
-                self._pace.interrupted()
-            self.look_for_room()
-            self.on_change()
-        raise failure
+            raise
+
+    def _lines_changed(self) -> None:
+        self.look_for_room()
+        self.on_change()
 
     async def _converse(
         self,
-        attachment: Attachment,
+        attachment: PacketAttachment,
         handshake: Handshake,
         data: bytes,
     ) -> None:
@@ -474,7 +406,7 @@ class ResumableLink:
         line = attachment.line
         self._handshake_events(attachment, handshake, handshake.feed(data))
         while handshake.state is not State.PACKETS:
-            data = await self._receive(line)
+            data = await receive(line)
             self._handshake_events(attachment, handshake, handshake.feed(data))
             await self._pause_if_busy(attachment)
         splitter = PacketSplitter()
@@ -484,15 +416,9 @@ class ResumableLink:
                 for body in splitter.feed(data):
                     self._arrived(attachment, body)
             await self._pause_if_busy(attachment)
-            data = await self._receive(line)
+            data = await receive(line)
 
-    async def _receive(self, line: Line) -> bytes:
-        data = await line.receive()
-        if not data:
-            raise PeerClosed("the peer closed the connection")
-        return data
-
-    async def _pause_if_busy(self, attachment: Attachment) -> None:
+    async def _pause_if_busy(self, attachment: PacketAttachment) -> None:
         self._paused += 1
         try:
             await self._receiver.ready()
@@ -503,7 +429,7 @@ class ResumableLink:
 
     def _handshake_events(
         self,
-        attachment: Attachment,
+        attachment: PacketAttachment,
         handshake: Handshake,
         events: list[Event],
     ) -> None:
@@ -527,11 +453,11 @@ class ResumableLink:
                         # caught up only when something more arrives (specification 1.8).
                         self.ping()
                         self._caught_up = True
-        if attachment not in self._attachments and handshake.state is State.PACKETS:
+        if attachment not in self._lines.attached and handshake.state is State.PACKETS:
             attachment.start()
             self._attach(attachment)
 
-    def _answer(self, attachment: Attachment, handshake: Handshake) -> list[Event]:
+    def _answer(self, attachment: PacketAttachment, handshake: Handshake) -> list[Event]:
         """Server: say NEW_CLIENT the first time, RETURNING_CLIENT ever after (1.4)."""
         if self.established:
             status, greeting = ConnectStatus.RETURNING_CLIENT, self._sequence_header(attachment)
@@ -541,7 +467,7 @@ class ResumableLink:
         attachment.greet(connect_response_frame(ConnectResponse(status)) + greeting)
         return handshake.decide(status)
 
-    def _answered(self, attachment: Attachment, status: ConnectStatus, text: bytes) -> None:
+    def _answered(self, attachment: PacketAttachment, status: ConnectStatus, text: bytes) -> None:
         match status:
             case ConnectStatus.NEW_CLIENT:
                 if self._reader.received:
@@ -555,30 +481,27 @@ class ResumableLink:
             case _:
                 raise Refused(status, text.decode(errors="replace"))
 
-    def _sequence_header(self, attachment: Attachment) -> bytes:
+    def _sequence_header(self, attachment: PacketAttachment) -> bytes:
         attachment.next_in = self._reader.received + 1
         return sequence_header_frame(self._reader.received)
 
-    def _catch_up(self, attachment: Attachment, after: int) -> None:
+    def _catch_up(self, attachment: PacketAttachment, after: int) -> None:
         size = self._writer.size_after(after, LARGE)
         if self.role is Role.CLIENT:
             attachment.catch_up(after)
             if not self._relays:
                 # It proves us to the server, which need not have served us its own first.
                 self.send_keepalive()
-        elif self._trial.may_have(size):
+        elif self._lines.trial.may_have(size):
             attachment.catch_up(after)
         else:
-            attachment.catch_up(after, partial(self._trial.wait_turn, attachment, size))
+            attachment.catch_up(after, partial(self._lines.trial.wait_turn, attachment, size))
 
-    def _attach(self, attachment: Attachment) -> None:
-        attachment.allow(PROOF_DEADLINE_S)
-        self._attachments.append(attachment)
+    def _attach(self, attachment: PacketAttachment) -> None:
         self._pinged = None
-        self.look_for_room()
-        self.on_change()
+        self._lines.attach(attachment)
 
-    def _arrived(self, attachment: Attachment, body: bytes) -> None:
+    def _arrived(self, attachment: PacketAttachment, body: bytes) -> None:
         packet = self._reader.open(attachment.next_in, body)
         if packet is not None:
             if packet.type == PacketType.KEEP_ALIVE:
@@ -592,19 +515,10 @@ class ResumableLink:
             return  # somebody may have copied it from the line in use
         self.last_heard = trio.current_time()
         if not attachment.proven:
-            self._prove(attachment)
+            self._lines.prove(attachment)
         elif packet is not None and packet.type == PacketType.KEEP_ALIVE:
             # A timer that waits for the answer need not fire now: one wake-up less.
             self.on_change()
-
-    def _prove(self, attachment: Attachment) -> None:
-        attachment.prove()
-        self._trial.passed(attachment)
-        self.lines_proven += 1
-        for older in self._attachments[: self._attachments.index(attachment)]:
-            older.give_up()
-        self._bulk_room.unpark_all()
-        self.on_change()
 
     def _keepalive(self, payload: bytes) -> None:
         count = decode_count(payload)
@@ -615,7 +529,7 @@ class ResumableLink:
             self.round_trip = trio.current_time() - self._pinged
             self._pinged = None
         if count is not None:
-            self.peer_acknowledges = True
+            self._room.peer_acknowledges = True
             self._acknowledged(count)
         if self._relays:
             return
@@ -624,8 +538,8 @@ class ResumableLink:
 
     def _acknowledged(self, count: int) -> None:
         self._writer.acknowledge(count)
-        self._pace.acknowledged(count, trio.current_time())
-        needs = min((a.needs for a in self._attachments), default=count + 1)
+        self._room.pace.acknowledged(count, trio.current_time())
+        needs = min((a.needs for a in self._lines.attached), default=count + 1)
         self._writer.forget(min(self._writer.acknowledged, needs - 1))
         self._writer.forget_acknowledged(MAX_PINNED)
         self.look_for_room()

@@ -23,8 +23,9 @@ from trioet.bootstrap.credentials import new_real_credentials
 from trioet.errors import PeerError, StepFailed, TrioetError
 from trioet.link.door import Arrival, Door
 from trioet.link.line import LineBroken, SocketLine, source_of
+from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
-from trioet.link.resumable import ResumableLink, Role, Unproven
+from trioet.link.resumable import ResumableLink, Role
 from trioet.server.jump import Jump
 from trioet.server.places import make_runtime_dir, router_sockets_to_try
 from trioet.server.registration import RouterRegistration
@@ -147,6 +148,8 @@ class Keeper:
         details = {"version": __version__, "port": ports[0], "router": bool(registrations)}
         if len(ports) > 1:
             details["ports"] = ports
+        if sshd := request.sshd:
+            details["sshd"] = sshd
         return INVITED + json_line(details)
 
     def _status(self) -> bytes:

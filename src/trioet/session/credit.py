@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from trioet.link.resumable import WINDOW
+from trioet.link.room import WINDOW
 
 TERMINAL: Final = 0
 """In place of a channel's number."""

@@ -48,8 +48,15 @@ log = logging.getLogger(__name__)
 MAX_CHANNELS: Final = 1024
 """Of a session, opened by either side, at each end."""
 
+EARLY: Final = 16 * 1024
+"""Bytes that may be said on a channel before the peer has answered: a request and its answer
+take one round trip. They are kept until the destination is connected."""
+
 MAX_CONNECTING: Final = 64
 """Connections of a session that are being made at once; others wait for their turn."""
+
+MAX_SAID_EARLY: Final = 64
+"""Messages in which they come."""
 
 MAX_EXTRA: Final = 64 * 1024 * 1024
 """Bytes that a session's channels may have in credit beyond the first of each."""
@@ -87,6 +94,26 @@ class _Opening:
         self.answered = trio.Event()
         self.refusal: ChannelRefused | None = None
 
+    def check(self) -> None:
+        """Raise CannotReach if the peer refused it."""
+        if self.refusal is not None:
+            raise CannotReach(self.refusal.why, self.refusal.text)
+
+
+class _Reaching:
+    """A destination that is being connected, and what the peer says to it meanwhile."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.said: list[ChannelData | ChannelEnd] = []
+        self._size = 0
+
+    def keep(self, message: ChannelData | ChannelEnd) -> bool:
+        """Keep it for later; False if the peer says more than it may."""
+        self.said.append(message)
+        self._size += len(message.data) if isinstance(message, ChannelData) else 0
+        return self._size <= EARLY and len(self.said) <= MAX_SAID_EARLY
+
 
 class Forwards:
     """The channels of one end. Its tasks run in the session's nursery."""
@@ -110,7 +137,8 @@ class Forwards:
         self._next = first_number
         self._channels: dict[int, Channel | Datagrams] = {}
         self._openings: dict[int, _Opening] = {}
-        self._reaching: dict[int, trio.CancelScope] = {}
+        self._reaching: dict[int, _Reaching] = {}
+        self._early = EARLY if peer.early else 0
         self._connecting = trio.Semaphore(MAX_CONNECTING)
         self._extra = 0
         self._unread = 0
@@ -206,22 +234,46 @@ class Forwards:
         Raises:
           CannotReach: the peer could not.
         """
-        await self.wait_not_full()
-        number = channel.number
-        opening = self._openings[number] = _Opening(channel)
-        datagrams = isinstance(channel, Datagrams)
-        credit = 0 if datagrams else FIRST_CREDIT
-        self.say(ChannelOpen(number, listen, destination, credit, datagrams))
+        opening = await self._ask(channel, listen, destination)
         try:
             await opening.answered.wait()
         except trio.Cancelled:
-            self._openings.pop(number, None)
-            self._channels.pop(number, None)
-            self._one_less()
-            self.say(ChannelReset(number))
+            self._channels.pop(channel.number, None)
+            self._forget(channel.number)
             raise
-        if opening.refusal is not None:
-            raise CannotReach(opening.refusal.why, opening.refusal.text)
+        opening.check()
+
+    async def open_and_run(
+        self, channel: Channel, listen: int, destination: Endpoint | None
+    ) -> None:
+        """The same as :meth:`open` and :meth:`run`, and what the application says meanwhile is
+        on its way already, where the peer expects that.
+
+        Closes the socket once the peer was asked.
+        """
+        opening = await self._ask(channel, listen, destination)
+        try:
+            await self.run(channel)
+        finally:
+            if channel.number in self._openings:
+                self._forget(channel.number)
+        opening.check()
+
+    async def _ask(
+        self, channel: Channel | Datagrams, listen: int, destination: Endpoint | None
+    ) -> _Opening:
+        await self.wait_not_full()
+        opening = self._openings[channel.number] = _Opening(channel)
+        datagrams = isinstance(channel, Datagrams)
+        credit = 0 if datagrams else FIRST_CREDIT
+        self.say(ChannelOpen(channel.number, listen, destination, credit, datagrams))
+        channel.credited(self._early)
+        return opening
+
+    def _forget(self, number: int) -> None:
+        self._openings.pop(number, None)
+        self._one_less()
+        self.say(ChannelReset(number))
 
     def start(self, serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Start a task for a connection. A fault of ours in it costs that connection only."""
@@ -260,7 +312,9 @@ class Forwards:
             case ChannelCredit(channel, amount) if channel == TERMINAL:
                 self._policy.credited(amount)
             case ChannelReset(channel) if channel in self._reaching:
-                self._reaching[channel].cancel()
+                self._reaching[channel].scope.cancel()
+            case ChannelData(channel) | ChannelEnd(channel) if channel in self._reaching:
+                self._said_early(channel, message)
             case _:
                 self._tell(message)
 
@@ -272,6 +326,7 @@ class Forwards:
                 self._one_less()
                 opening.refusal = message
                 opening.answered.set()
+                opening.channel.was_reset()
         elif opening is None:
             self.say(ChannelReset(number))  # whoever wanted it is gone
         else:
@@ -294,14 +349,20 @@ class Forwards:
             case ChannelReset():
                 channel.was_reset()
 
+    def _said_early(self, number: int, message: ChannelData | ChannelEnd) -> None:
+        reaching = self._reaching[number]
+        if not reaching.keep(message):
+            self._refuse(number, Failure.GENERAL, "too much was said before it was connected")
+            reaching.scope.cancel()
+
     def _asked(self, number: int, message: ChannelOpen) -> None:
         if self.full:
             self._refuse(number, Failure.GENERAL, "too many connections")
         elif not self._may_be_opened(number):
             self._refuse(number, Failure.GENERAL, f"channel {number} cannot be opened")
         else:
-            self._reaching[number] = scope = trio.CancelScope()
-            self.start(self._reach, number, message, scope)
+            self._reaching[number] = _Reaching()
+            self.start(self._reach, number, message, self._reaching[number])
 
     def _may_be_opened(self, number: int) -> bool:
         theirs = number % 2 != self._next % 2 and number != TERMINAL
@@ -310,10 +371,10 @@ class Forwards:
     def _refuse(self, number: int, why: Failure, text: str) -> None:
         self.say(ChannelRefused(number, why, text))
 
-    async def _reach(self, number: int, message: ChannelOpen, scope: trio.CancelScope) -> None:
+    async def _reach(self, number: int, message: ChannelOpen, reaching: _Reaching) -> None:
         channel: Channel | Datagrams | None = None
         try:
-            with scope:
+            with reaching.scope:
                 channel = await self._connect(number, message)
         except CannotReach as error:
             self._refuse(number, error.failure, str(error))
@@ -323,7 +384,9 @@ class Forwards:
         if channel is not None:
             self._channels[number] = channel
             channel.credited(message.credit)
-            self.say(ChannelOpened(number, FIRST_CREDIT))
+            for said in reaching.said:
+                self._tell(said)
+            self.say(ChannelOpened(number, FIRST_CREDIT - self._early))
             await self.run(channel)
 
     async def _connect(self, number: int, message: ChannelOpen) -> Channel | Datagrams:

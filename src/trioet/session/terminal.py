@@ -69,10 +69,15 @@ START_DEADLINE_S: Final = 120.0
 LAST_WORDS_DEADLINE_S: Final = 24 * 3600.0
 """How long the output of an ended session waits for its client to return."""
 
+ABANDONED_S: Final = 7 * 24 * 3600.0
+"""A session that runs nothing ends when its client has been away for so long. Laptops sleep
+through a week; of a client that was killed nobody is left to say that it is not needed."""
+
 MAX_PENDING_INPUT: Final = 4 * 1024 * 1024
 """Bytes typed that the program has not read, before the client is made to wait."""
 
 
+ABANDONED: Final = "nobody came for a week"
 USED_UP: Final = "this session has sent as many packets as it can count; connect again"
 
 
@@ -107,6 +112,9 @@ class TerminalSession:
         self._tunnels: ServerTunnels | None = None
         self._screen = Credit()
         self._debt = Debt()
+        self._away_since = trio.current_time()
+        """Infinite while the client is there."""
+        self._came_or_went = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<TerminalSession {self._origin.name} {self._shell!r} pending={len(self._pending)}>"
@@ -214,7 +222,11 @@ class TerminalSession:
 
     def _line_changed(self) -> None:
         # A program does not wait for a reader who is away: the replay buffer does, which is larger.
-        self._screen.waive(self._linked.proven_line is None)
+        is_away = self._linked.proven_line is None
+        self._screen.waive(is_away)
+        if is_away != (self._away_since < math.inf):
+            self._away_since = trio.current_time() if is_away else math.inf
+            self._came_or_went.unpark_all()
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
@@ -251,7 +263,8 @@ class TerminalSession:
         for failure in failures:
             self._print(f"trioet: {failure}\r\n".encode(errors="replace"))
         if wish.nothing:
-            await trio.sleep_forever()  # until the client leaves
+            await self._wait_abandoned()  # if the client does not leave before
+            return SessionOver(reason=ABANDONED)
         try:
             shell = await self._start(wish, tunnels)
         except LocalError as error:
@@ -264,6 +277,12 @@ class TerminalSession:
         finally:
             await shell.aclose()
         return over
+
+    async def _wait_abandoned(self) -> None:
+        with trio.CancelScope() as scope:
+            while True:
+                scope.deadline = self._away_since + ABANDONED_S
+                await self._came_or_went.park()
 
     async def _serve_program(self, shell: Shell) -> SessionOver:
         async with trio.open_nursery() as nursery:

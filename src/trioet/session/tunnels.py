@@ -117,16 +117,15 @@ class Tunnel:
         try:
             if self._dynamic:
                 await self._open_by_socks(channel, sock)
+                await self._forwards.run(channel)
             else:
-                await self._forwards.open(channel, self._listen, self._destination)
+                await self._forwards.open_and_run(channel, self._listen, self._destination)
         except (CannotReach, SocksError, trio.BrokenResourceError) as error:
             log.info("%s: %s", self._name, error)
             reset(sock)
         except BaseException:
             reset(sock)
             raise
-        else:
-            await self._forwards.run(channel)
 
     async def _open_by_socks(self, channel: Channel, sock: socket.socket) -> None:
         """Ask the application where to, and answer it.

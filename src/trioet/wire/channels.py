@@ -226,6 +226,8 @@ class TrioetChannels:
 
     half_close = True
     credit = True
+    early = True
+    """What follows a ChannelOpen at once is kept until the destination is connected."""
 
     def encode(self, message: ChannelMessage) -> Packet:
         """The packet that says it."""

@@ -47,6 +47,7 @@ class EtChannels:
 
     half_close = False
     credit = False
+    early = False
 
     def __init__(self, peers_parity: int) -> None:
         """``peers_parity`` is 1 if the peer is the client, 0 if it is the server."""
