@@ -26,7 +26,7 @@ PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
     *("connect", "doctor", "install", "uninstall", "serve"),
-    *("terminal", "check", "keeper", "demo"),
+    *("terminal", "check", "keeper", "demo", "scon serve", "scon connect"),
 )
 GROUPS = nox.project.load_toml("pyproject.toml")
 
@@ -195,7 +195,7 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/api.py", into)
     wrong = [f"{page}: {target}" for page in pages for target in dead_links(page)]
     for command in COMMANDS:
-        usage = session.run("trioet", command, "--help", silent=True)
+        usage = session.run("trioet", *command.split(), "--help", silent=True)
         known = options_in(str(usage))
         for page in pages:
             wrong += [

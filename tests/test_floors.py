@@ -29,9 +29,12 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "asyncio": "bootstrap/async",
     "google": "wire/protobuf.py",
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
-    "nacl": ("wire/sealing.py", "wire/agreement.py"),
+    "nacl": ("wire/sealing.py", "wire/agreement.py", "wire/scon_sealed.py"),
+    "cryptography": "wire/scon_arc4.py",
     "dns": "link/srv.py",
     "h11": "health/endpoint.py",
+    "yaml": "scon/config.py",
+    "coredis": "scon/cluster.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

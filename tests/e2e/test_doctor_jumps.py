@@ -130,6 +130,18 @@ def test_a_jumphost_that_has_it_elsewhere_is_told_to_link_it(through_one: Journe
     assert found["command"].endswith(f" a 'ln -s {place / 'trioet'} .local/bin/trioet'")
 
 
+def test_who_stood_in_for_a_keeper_and_is_gone_is_not_missed(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    """As when the logins behind it take minutes."""
+    hop = through_one.hosts["a"].sshd
+    script = (hop.bin / "trioet").read_text().partition("\n")[2]
+    hop.put_program("trioet", script.replace('"$@"', '"$@" </dev/null'))
+    report = Report(through_one, "--jump", "a", "--jport", str(free_tcp_port))
+    assert report.having("failed") == []
+    assert "nobody listens before there is a session" in report("port", "a")["what"]
+
+
 @pytest.mark.parametrize(
     ("option", "outcome", "said"),
     [

@@ -211,6 +211,16 @@ def test_what_a_jumphost_does_not_relay_goes_through_ssh(through_one: Journey) -
     assert through_one.hosts["a"].sshd.logins == 1
 
 
+def test_a_relay_that_leads_nowhere_is_gone_around_by_ssh(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    through_one.destination.start_router()
+    done = through_one.run("--jump", "a", "-p", str(free_tcp_port), "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert b"cannot be reached through a: the session goes through ssh" in done.stderr
+    assert b"`trioet doctor --jump a db1` looks why" in done.stderr
+
+
 @pytest.mark.parametrize("backend", ["openssh", "asyncssh"])
 def test_a_jumphost_that_has_only_ets_programs_is_used_as_et_does(
     through_one: Journey, backend: str

@@ -50,6 +50,7 @@ def test_what_would_end_a_line_or_a_label_is_escaped() -> None:
         (math.nan, "NaN"),
         (2**63, str(2**63)),
         (1e300, "1e+300"),
+        (True, "1"),
     ],
 )
 def test_numbers_are_written_as_prometheus_reads_them(value: float, shown: str) -> None:

@@ -81,9 +81,10 @@ def test_a_port_in_use_is_told() -> None:
         listen(Place("127.0.0.1", taken.getsockname()[1]), None)
 
 
-def test_a_token_is_read_without_its_newline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o440])
+def test_a_token_is_read_without_its_newline(tmp_path: Path, mode: int) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "token").chmod(mode)
 
     assert read_token(str(tmp_path / "token")) == TOKEN
 
@@ -92,9 +93,11 @@ def test_a_token_is_read_without_its_newline(tmp_path: Path) -> None:
     ("content", "mode", "why"),
     [
         (TOKEN, 0o644, "others can read"),
-        (TOKEN, 0o620, "others can read"),
-        (TOKEN[:-1], 0o600, "a token is"),
-        ("x" * (MAX_TOKEN + 1), 0o600, "a token is"),
+        (TOKEN, 0o620, "others can read or change"),
+        (TOKEN, 0o604, "others can read"),
+        (TOKEN[:-1], 0o600, "16 to 1024 bytes"),
+        ("x" * (MAX_TOKEN + 1), 0o600, "16 to 1024 bytes"),
+        (" " * 10_000, 0o600, "16 to 1024 bytes"),
         (TOKEN + " x", 0o600, "a token is"),
         (TOKEN + "ä", 0o600, "a token is"),
     ],

@@ -123,6 +123,25 @@ async def test_a_way_to_a_server_that_refuses_the_session_gives_place_to_all_oth
     assert not there.ways.refused(await there.ways.dial()), "there is none left"
 
 
+async def test_a_way_that_may_lead_to_another_server_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    avoided: list[Line] = []
+
+    def avoid(line: Line) -> bool:
+        avoided.append(line)
+        return len(avoided) == 1
+
+    road = Road("port 1")
+    ways = Ways([Way("port 1", road.dial, avoid=avoid)])
+    lines = [await ways.dial()]
+    assert ways.refused(lines[0])
+    lines.append(await ways.dial())
+    assert not ways.refused(lines[1])
+    assert avoided == lines
+    assert [way.name for way in ways.refusing] == ["port 1"]
+
+
 async def test_when_another_has_worked_a_way_that_was_refused_is_one_again(
     autojump_clock: MockClock,
 ) -> None:

@@ -25,7 +25,7 @@ from trioet.doctor.finding import Finding, Outcome
 from trioet.doctor.judge import Place
 from trioet.doctor.ports import Goal
 from trioet.doctor.remote_check import check_command
-from trioet.doctor.visit import visit
+from trioet.doctor.visit import Visit, visit
 from trioet.doctor.walk import (
     AFTER_LOGIN,
     Destination,
@@ -55,13 +55,25 @@ class _Hop:
     """From here; of the first only."""
 
     report: FarReport
-    goal: Goal
+    seen: Goal
+    """Where sessions come to, when it was visited."""
+
     has_program: bool
+    visit: Visit
 
     @property
     def name(self) -> str:
         """As the user calls it."""
         return self.jump.host
+
+    @property
+    def goal(self) -> Goal:
+        """The same now: who stood in for a keeper has gone if the visit took long, as logins
+        may that ask the user."""
+        facts = self.report.facts
+        if self.visit.ended and facts is not None and facts.stand_in is not None:
+            return self.seen._replace(seen=False)
+        return self.seen
 
 
 async def examine_through(
@@ -124,7 +136,7 @@ async def _visit_hop(
         return None
     has_program = _note_relay(walk, jump, report, place)
     goal = goal_of(report, jump.port, place)
-    return _Hop(jump, target, config, addresses, report, goal, has_program)
+    return _Hop(jump, target, config, addresses, report, goal, has_program, there)
 
 
 def _note_relay(walk: Walk, jump: Jump, report: FarReport, place: Place) -> bool:

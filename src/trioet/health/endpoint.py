@@ -17,8 +17,9 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import h11
 import trio
@@ -45,6 +46,8 @@ MAX_BODY: Final = 4 * 1024
 _PLAIN: Final = "text/plain; charset=utf-8"
 _CHUNK: Final = 4096
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -63,29 +66,35 @@ class Health:
     text: str = "ok"
 
 
+Page: TypeAlias = Callable[[], Answer | Awaitable[Answer]]
+Metrics: TypeAlias = Callable[[], Iterable[Metric] | Awaitable[Iterable[Metric]]]
 Act: TypeAlias = Callable[[], Awaitable[Answer]]
 
 
 class Endpoint:
     """Answer /healthz, /metrics, the ``pages`` (GET) and the ``acts`` (POST), by their paths.
 
-    With a ``token``, every path but /healthz wants ``Authorization: Bearer TOKEN``; a load
-    balancer has none, and what it learns is one word. ``names`` are the hosts by which the
-    endpoint may be called besides addresses and ``localhost``.
+    Metrics and pages may be async functions. With a ``token``, every path but /healthz wants
+    ``Authorization: Bearer TOKEN``; a load balancer has none, and what it learns is one word.
+    ``names`` are the hosts by which the endpoint may be called besides addresses and
+    ``localhost``.
     """
 
     def __init__(
         self,
         *,
         health: Callable[[], Health],
-        metrics: Callable[[], Iterable[Metric]],
-        pages: Mapping[str, Callable[[], Answer]] | None = None,
+        metrics: Metrics,
+        pages: Mapping[str, Page] | None = None,
         acts: Mapping[str, Act] | None = None,
         token: str | None = None,
         names: Iterable[str] = (),
     ) -> None:
         self._health = health
-        self._pages = {"/metrics": lambda: _metrics_page(metrics), **(pages or {})}
+        self._pages: dict[str, Page] = {
+            "/metrics": partial(_metrics_page, metrics),
+            **(pages or {}),
+        }
         self._acts = dict(acts or {})
         self._token = token
         self._names = {"localhost", *(name.lower() for name in names)}
@@ -178,7 +187,7 @@ class Endpoint:
             return _said(HTTPStatus.UNAUTHORIZED, "show the token: Authorization: Bearer ..."), ""
         try:
             if reads and path in self._pages:
-                return self._pages[path](), ""
+                return await _waited_for(self._pages[path]()), ""
             if method == "POST" and path in self._acts:
                 if _of_a_page(headers):
                     return _said(HTTPStatus.FORBIDDEN, "not for web pages"), ""
@@ -214,8 +223,12 @@ class Endpoint:
         )
 
 
-def _metrics_page(metrics: Callable[[], Iterable[Metric]]) -> Answer:
-    return Answer(render(metrics()), content_type=CONTENT_TYPE)
+async def _metrics_page(metrics: Metrics) -> Answer:
+    return Answer(render(await _waited_for(metrics())), content_type=CONTENT_TYPE)
+
+
+async def _waited_for(found: _T | Awaitable[_T]) -> _T:
+    return await found if isinstance(found, Awaitable) else found
 
 
 def _of_a_page(headers: Mapping[bytes, bytes]) -> bool:

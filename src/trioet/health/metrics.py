@@ -95,7 +95,7 @@ def _escaped(text: str, *, quoted: bool = False) -> str:
 
 def _number(value: float) -> str:
     if isinstance(value, int):
-        return str(value)
+        return str(int(value))  # of a truth too: 1 or 0
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return "NaN" if math.isnan(value) else repr(value)

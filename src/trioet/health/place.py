@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from trioet.errors import LocalError, UsageError
+from trioet.health.secret_file import read_secret
 
 BACKLOG: Final = 32
 MIN_TOKEN: Final = 16
-"""Characters. `openssl rand -hex 16` makes twice as many."""
+"""Characters."""
 MAX_TOKEN: Final = 1024
 
 _PLACE: Final = re.compile(
@@ -121,22 +122,12 @@ def _abandoned(path: str) -> bool:
 
 
 def read_token(path: str) -> str:
-    """Read what a caller must show, from a file that only its owner may read.
+    """Read what a caller must show, from a file that strangers cannot read.
 
     Raises:
-      UsageError: the file cannot be read, others can read it, or it holds no good token.
+      UsageError: the file cannot be read, strangers can read it, or it holds no good token.
     """
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise UsageError(f"{path}: others can read this token; chmod 600 {path}")
-            data = file.read(MAX_TOKEN + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    token = data.strip().decode("ascii", "replace")
-    if not MIN_TOKEN <= len(token) <= MAX_TOKEN or not re.fullmatch(r"[!-~]+", token):
-        raise UsageError(
-            f"{path}: a token is {MIN_TOKEN} to {MAX_TOKEN} printable characters without blanks; "
-            "openssl rand -hex 16 makes one"
-        )
+    token = read_secret(path, MIN_TOKEN, MAX_TOKEN).decode("ascii", "replace")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise UsageError(f"{path}: a token is of printable ASCII characters without blanks")
     return token

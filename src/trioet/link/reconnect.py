@@ -11,15 +11,15 @@ import math
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import trio
 
 from trioet.errors import PeerError, SessionLost, TrioetError
 from trioet.link.chain import RelayFailed
 from trioet.link.line import Line, LineBroken
-from trioet.link.resumable import Refused, ResumableLink
+from trioet.link.resumable import Refused
 from trioet.link.ways import NoWay
 from trioet.wire.messages import ConnectStatus
 
@@ -70,6 +70,32 @@ class CannotConnect(TrioetError):
     """No attempt has ever succeeded, and the next would not: there is no session to save."""
 
 
+class Resumable(Protocol):
+    """What the loop needs of a link, whatever it carries."""
+
+    @property
+    def established(self) -> bool:
+        """True once there is a session: the next line resumes it."""
+
+    @property
+    def attached(self) -> bool:
+        """True while there is a line."""
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Those in use, oldest first."""
+
+    @property
+    def last_heard(self) -> float:
+        """When the peer last said something, in Trio's clock."""
+
+    async def run_client_line(self, line: Line, client_id: bytes) -> object:
+        """Use a line until it is gone; raises why.
+
+        SessionLost says that no other will do either.
+        """
+
+
 class Attempt:
     """One try: dial, shake hands, and then the life of the line."""
 
@@ -88,7 +114,7 @@ class Reconnector:
 
     def __init__(
         self,
-        link: ResumableLink,
+        link: Resumable,
         client_id: bytes,
         dial: Callable[[], Awaitable[Line]],
         *,
@@ -193,7 +219,8 @@ class Reconnector:
               FIRST_PATIENCE_S, or less if what they failed of does not pass.
           Refused: there was no session yet, and the server refused it; wherever another may
               be, it did so as well.
-          SessionLost: there was a session, and the server refused it again and again.
+          SessionLost: there was a session, and the server refused it again and again; or the
+              link said so.
         """
         self._started = trio.current_time()
         self._begin()
@@ -295,6 +322,8 @@ class Reconnector:
             self._attempts.remove(attempt)
             if isinstance(attempt.error, Refused):
                 self._refused(attempt.error, attempt.line)
+            elif isinstance(attempt.error, SessionLost):
+                raise attempt.error
             elif attempt.error is not None:
                 if isinstance(attempt.error, PeerError) and attempt.line is not None:
                     self.refused += 1

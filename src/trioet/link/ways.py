@@ -42,13 +42,15 @@ class Way:
     """One manner of reaching the server. ``name`` is for people, as in "over ssh".
 
     ``fallback``: it costs more than others and is left for them when they work again. ``wake``
-    is called when something makes success likely.
+    is called when something makes success likely, and ``avoid`` when a line of this way led to a
+    server that does not know the session: it returns whether it may lead to another.
     """
 
     name: str
     dial: Callable[[], Awaitable[Line]]
     fallback: bool = False
     wake: Callable[[], None] = lambda: None
+    avoid: Callable[[Line], bool] = lambda line: False
 
 
 class NoWay(TrioetError):
@@ -76,6 +78,8 @@ class Ways:
         """Ways that have connected, and over which nothing was heard since."""
         self._refused: set[Way] = set()
         """Ways that led to a server which would not have the session, before any has worked."""
+        self._given_up: set[Way] = set()
+        """Those of them that lead to no other."""
         self._missed_since: float | None = None
         """When we first dialled since something was heard."""
         self._by_line: WeakKeyDictionary[Line, Way] = WeakKeyDictionary()
@@ -104,8 +108,11 @@ class Ways:
 
         Returns True if there is a way left to try.
         """
-        self._refused.add(self._by_line[line])
-        return any(way not in self._refused for way in self.all)
+        way = self._by_line[line]
+        self._refused.add(way)
+        if not way.avoid(line):
+            self._given_up.add(way)
+        return any(way not in self._given_up for way in self.all)
 
     @property
     def refusing(self) -> tuple[Way, ...]:
@@ -139,7 +146,7 @@ class Ways:
         return sorted(self.all, key=lambda way: (way in self._doubted, way is not self._worked))
 
     def _is_due(self, way: Way) -> bool:
-        if self._worked is None and way in self._refused:
+        if self._worked is None and way in self._given_up:
             return False
         if not way.fallback or self._worked is None or self._worked.fallback:
             return True
