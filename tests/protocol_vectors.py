@@ -114,8 +114,10 @@ def stream() -> list[dict[str, object]]:
                 ("server", 2, sm.Data(b"")),
                 ("server", 3, sm.Credit(65536)),
                 ("server", 4, sm.Answer()),
-                ("client", 4, sm.End()),
-                ("client", 5, sm.Closed()),
+                ("client", 4, sm.Part(b"a longer ")),
+                ("client", 5, sm.Message(b"message")),
+                ("client", 6, sm.End()),
+                ("client", 7, sm.Closed()),
                 ("server", 5, sm.Closed(aborted=True)),
             )
         ],

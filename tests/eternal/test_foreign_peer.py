@@ -19,7 +19,13 @@ from trioet.link import room
 from trioet.link.line import LineBroken
 from trioet.link.resumable import ResumableLink, Role
 from trioet.wire.packet import PacketType
-from trioet.wire.stream_messages import Message, encode_data, encode_stream_message
+from trioet.wire.stream_messages import (
+    MAX_MESSAGE,
+    Message,
+    Part,
+    encode_data,
+    encode_stream_message,
+)
 
 
 class Foreigner:
@@ -106,3 +112,12 @@ async def test_a_stream_that_has_counted_to_the_end_is_over() -> None:
             pytest.raises(trio.BrokenResourceError, match="as many packets as it can count"),
         ):
             await peer.stream.send_all(b"x")
+
+
+async def test_a_message_of_too_many_parts_ends_the_session() -> None:
+    async with foreigner() as peer:
+        for _ in range(MAX_MESSAGE // 16_384 + 1):
+            peer.link.send(PacketType.STREAM, encode_stream_message(Part(bytes(16_384))))
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BrokenResourceError, match="a message that is too long"):
+            await peer.stream.receive()

@@ -16,6 +16,7 @@ from trioet.wire.stream_messages import (
     Data,
     End,
     Message,
+    Part,
     StreamMessage,
     decode_stream_message,
     encode_data,
@@ -25,6 +26,7 @@ from trioet.wire.stream_messages import (
 messages: st.SearchStrategy[StreamMessage] = st.one_of(
     st.builds(Data, st.binary()),
     st.builds(Message, st.binary()),
+    st.builds(Part, st.binary(min_size=1)),
     st.just(End()),
     st.builds(Closed, st.booleans()),
     st.builds(Credit, st.integers(0, 2**64 - 1)),
@@ -67,7 +69,7 @@ def test_one_that_was_retyped_acknowledges_more_than_can_be_sent(message: Stream
     "payload",
     [
         *(b"\0", b"\7", b"\2" + bytes(MAX_MESSAGE + 1), b"\3x", b"\4", b"\4\2"),
-        *(b"\5", b"\5" + bytes(9), b"\6x"),
+        *(b"\5", b"\5" + bytes(9), b"\6x", b"\7"),
     ],
 )
 def test_what_is_no_message(payload: bytes) -> None:

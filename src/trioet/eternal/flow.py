@@ -23,6 +23,7 @@ from trioet.link.room import WINDOW
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.packet import Packet, PacketType
 from trioet.wire.stream_messages import (
+    MAX_MESSAGE,
     MESSAGE_COST,
     Answer,
     Closed,
@@ -30,6 +31,7 @@ from trioet.wire.stream_messages import (
     Data,
     End,
     Message,
+    Part,
     StreamMessage,
     decode_stream_message,
     encode_data,
@@ -97,6 +99,8 @@ class Flow:
         self._owed = 0
         self._bytes = bytearray()
         self._messages: deque[bytes] = deque()
+        self._parts: bytearray | None = None
+        """Of the message that is coming in."""
         self._arrived = trio.lowlevel.ParkingLot()
         self._credited = trio.lowlevel.ParkingLot()
         self._state_changed = trio.lowlevel.ParkingLot()
@@ -133,13 +137,14 @@ class Flow:
                 self.bytes_received += len(data)
                 if not self.closed_here:
                     self._bytes += data
+            case Part(data):
+                self._take_part(data)
             case Message(data):
-                # It may be larger than what was left, for then no other may come.
-                self._take(1)
-                self._may_come -= len(data) + MESSAGE_COST - 1
+                self._take_part(data)
                 self.messages_received += 1
                 if not self.closed_here:
-                    self._messages.append(data)
+                    self._messages.append(bytes(self._parts or b""))
+                self._parts = None
             case End():
                 self._ended_there = True
             case Closed() as closed:
@@ -193,7 +198,12 @@ class Flow:
         """
         await self.wait_to_send()
         self._may_send -= len(message) + MESSAGE_COST
-        self._say(Message(message))
+        start = 0
+        with self.link.together():
+            while len(message) - start > CHUNK:
+                self._say(Part(message[start : start + CHUNK]))
+                start += CHUNK
+            self._say(Message(message[start:]))
         self._content = self.link.sent
         self.messages_sent += 1
 
@@ -365,6 +375,18 @@ class Flow:
             self.fail(HandshakeError("the peer sends more than it may"))
             raise PacketError("more came than there was credit for")
         self._may_come -= cost
+
+    def _take_part(self, data: bytes) -> None:
+        if self._parts is None:
+            # It may be larger than what was left, for then no other may come.
+            self._take(1)
+            self._may_come -= MESSAGE_COST - 1
+            self._parts = bytearray()
+        self._may_come -= len(data)
+        if len(self._parts) + len(data) > MAX_MESSAGE:
+            self.fail(HandshakeError("the peer sends a message that is too long"))
+            raise PacketError("a message that is too long")
+        self._parts += data
 
     def _dealt_with(self, cost: int) -> None:
         self._owed += cost

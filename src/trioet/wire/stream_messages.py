@@ -29,6 +29,7 @@ class Kind(IntEnum):
     CLOSED = 4
     CREDIT = 5
     ANSWER = 6
+    PART = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,17 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The next message of the packet form."""
+    """The next message of the packet form, or its last part."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The beginning of a message, or more of it; what follows belongs to it, too.
+
+    A packet must come whole over one connection, so nothing long is put into one.
+    """
 
     data: bytes
 
@@ -72,7 +83,7 @@ class Answer:
     """Acknowledge all that came so far, at once."""
 
 
-StreamMessage: TypeAlias = Data | Message | End | Closed | Credit | Answer
+StreamMessage: TypeAlias = Data | Message | Part | End | Closed | Credit | Answer
 
 _CREDIT_SIZE: Final = 8
 
@@ -88,6 +99,8 @@ def encode_stream_message(message: StreamMessage) -> bytes:
             return encode_data(data)
         case Message(data):
             return bytes((Kind.MESSAGE,)) + data
+        case Part(data):
+            return bytes((Kind.PART,)) + data
         case End():
             return bytes((Kind.END,))
         case Closed(aborted):
@@ -118,5 +131,7 @@ def decode_stream_message(payload: bytes) -> StreamMessage:
             return Credit(int.from_bytes(rest, "big"))
         case b"\x06" if not rest:
             return Answer()
+        case b"\x07" if 0 < len(rest) <= MAX_MESSAGE:
+            return Part(rest)
         case _:
             raise MessageError(f"{len(payload)} bytes that are no message of a stream")
