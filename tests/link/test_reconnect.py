@@ -98,9 +98,9 @@ class Network:
 
         return dial
 
-    async def run(self) -> None:
+    async def run(self, line: Line | None = None) -> None:
         try:
-            await self.reconnector.run()
+            await self.reconnector.run(line)
         except* TrioetError as group:
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup):
@@ -138,6 +138,17 @@ async def test_a_lost_line_is_replaced_at_once(
     await trio.sleep(0.01)
     assert connected.asked == [lost]
     assert connected.pair.client.attached
+
+
+async def test_a_line_that_is_there_is_used_and_no_other_asked_for(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    line = await network.reach()
+    network.pair.nursery.start_soon(network.run, line)
+    network.pair.client.send(DATA, b"hello")
+    await trio.sleep(5)
+    assert network.pair.client.attached
+    assert not network.asked
 
 
 async def test_while_the_user_waits_pauses_grow_to_a_second(

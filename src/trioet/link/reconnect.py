@@ -229,6 +229,7 @@ class Reconnector:
             self._attempts.clear()
             if line is not None:
                 self.take_beside(line)
+                self._next_try = trio.current_time() + PAUSE_AT_KEYBOARD_S
             while True:
                 self._look_at_outcomes()
                 if self._satisfied():
