@@ -21,6 +21,7 @@ from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.routes import Routes
 from trioet.client.screen import Screen
+from trioet.client.silence import Silence
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
 from trioet.errors import (
@@ -33,7 +34,7 @@ from trioet.errors import (
 )
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
-from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
+from trioet.link.reconnect import DENIED_S, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.session.credit import TERMINAL, Credit, Debt
@@ -77,9 +78,6 @@ RESPONSE_DEADLINE_S: Final = 15.0
 
 LATE_S: Final = 2.0
 """A real jumphost is told of a session only after ssh has ended (specification 2.3)."""
-
-STATUS_AFTER_S: Final = 1.0
-"""Without an answer for this long, the user is told."""
 
 LAST_WORD_S: Final = 1.0
 """Who leaves waits so long at most until the server has heard of it. Mostly that is a round trip;
@@ -157,12 +155,13 @@ class Client:
             console, self._screen, self.tunnels, gateway_ports=wish.gateway_ports
         )
         self._size = console.window_size()
+        self._silence = Silence(
+            self.link, self.reconnector, self._screen, wish.host, wish.login_needed
+        )
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
         self._patience = trio.CancelScope()
         """Of :meth:`_enter`, for the first answer."""
-        self._troubled = trio.Event()
-        self._begun = trio.current_time()
         self._over: SessionOver | None = None
         self._parting = False
         self._failure: TrioetError | None = None
@@ -194,7 +193,7 @@ class Client:
                 self._forwards.arrived(packet)
 
     async def ready(self) -> None:
-        self._hide_status()
+        self._silence.over(WindowSize(*self._size))
         with self.link.together():  # credit and acknowledgement are mostly due at once
             self._screen.show()
             if self._agreed_channels and self._over is None:
@@ -318,7 +317,7 @@ class Client:
             nursery.start_soon(
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
-            nursery.start_soon(self._watch_silence)
+            nursery.start_soon(self._silence.watch, lambda: WindowSize(*self._size))
 
     async def _fulfil(self, purpose: Callable[[Forwards], Awaitable[None]]) -> None:
         assert self._forwards is not None, "there since the first packet"
@@ -337,7 +336,7 @@ class Client:
         """Tell the server that the session may end, and wait till it knows."""
         self._parting = True
         self.reconnector.denied_s = 0.0  # who has heard it does not know us any more
-        self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+        self._say_goodbye()
         with trio.move_on_after(PARTING_S):
             await self.link.wait_delivered()
 
@@ -405,9 +404,12 @@ class Client:
     def leave(self, error: StepFailed) -> None:
         """The user goes for good: end the session there as well, if it can be told."""
         if "over" in (self._accepted or ()):
-            self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+            self._say_goodbye()
             self._leaving = True
         self.fail(error)
+
+    def _say_goodbye(self) -> None:
+        self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
 
     def _exit_status(self) -> int:
         over = self._over or SessionOver(status=EXIT_LOST)
@@ -485,7 +487,7 @@ class Client:
         Cancellation leaves the terminal to be restored by its owner.
         """
         assert self._wish.log_in is not None, "there is a login"
-        self._hide_status()
+        self._silence.over(WindowSize(*self._size))
         line: Line | None = None
         said = "trioet: logged in"
         async with self._screen.held():
@@ -514,11 +516,11 @@ class Client:
         self.reconnector.line_changed()
         self._routes.follow(self.link.lines)
         if not self.link.attached:
-            self._trouble()
+            self._silence.suspected()
         self.on_line_change()
 
     def _suspect(self) -> None:
-        self._trouble()
+        self._silence.suspected()
         self.reconnector.suspect()
 
     def _network_changed(self) -> None:
@@ -529,44 +531,6 @@ class Client:
         """Machine or process slept: what lies between may have forgotten us meanwhile."""
         self._liveness.probe(moved=True)
         self.reconnector.network_changed()
-
-    # What the user sees while there is no answer
-
-    def _trouble(self) -> None:
-        self._troubled.set()
-
-    async def _watch_silence(self) -> None:
-        """Show a status line while nothing is heard; costs no wake-up while all is well."""
-        while True:
-            await self._troubled.wait()
-            self._troubled = trio.Event()
-            since = trio.current_time()
-            await trio.sleep(STATUS_AFTER_S)
-            while self.link.last_heard <= since:
-                self._show_status()
-                await trio.sleep(1)
-            self._hide_status()
-
-    def _show_status(self) -> None:
-        silence = trio.current_time() - self._heard_at()
-        reason = self.reconnector.reason
-        why = f" ({reason})" if reason != NO_REPLY else ""
-        what = f"trioet: no reply from {self._wish.host} for {silence:.0f} s"
-        if self._wish.login_needed():
-            text = f"{what}; Enter ~L lets ssh ask you to log in, Enter ~. disconnects{why}"
-        else:
-            text = f"{what}{why}; typing is kept, Enter ~. disconnects"
-        self._screen.show_status(text, *self._size[:2])
-
-    def _heard_at(self) -> float:
-        return max(self.link.last_heard, self._begun)
-
-    def _hide_status(self) -> None:
-        if self._screen.hide_status():
-            # What the line covered is the program's to draw: a change of size makes it.
-            rows, columns = self._size[:2]
-            for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
-                self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(size))
 
 
 def _rhythm(keepalive_s: float | None, *, quiet: bool) -> Rhythm:
