@@ -386,11 +386,12 @@ class ResumableLink:
         try:
             await self._lines.run(attachment, converse)
         except LineBroken as error:
-            if self.role is Role.SERVER and not attachment.proven:
-                raise Unproven(str(error)) from error
-            if isinstance(error, PeerClosed) and attachment.last_words:
-                self._acknowledged(attachment.last_words)
-            raise
+            if attachment.proven or self.role is Role.CLIENT:
+                if isinstance(error, PeerClosed) and attachment.last_words:
+                    self._acknowledged(attachment.last_words)
+                raise
+            why = str(error)
+        raise Unproven(why)  # and not within: of a stranger's line nothing is kept
 
     def _lines_changed(self) -> None:
         self.look_for_room()
