@@ -54,6 +54,11 @@ export class Session {
     return Math.max(this.heardAt, this.link.lastHeard);
   }
 
+  /** True while there is no line that is known to work. */
+  get troubled() {
+    return !this.link.lines.some((line) => line.proven) || this.reconnector.suspects;
+  }
+
   /** Bytes that were typed or pasted, and wait for room. */
   get backlog() {
     return this.#typed.reduce((size, part) => size + part.length, 0);
@@ -186,11 +191,11 @@ export class Session {
   }
 
   #show(data) {
-    this.#screen.output(data, () => this.#grant(data.length));
+    this.#screen.output(data, () => this.shown(data.length));
   }
 
-  /** So much was shown: let more come. */
-  #grant(amount) {
+  /** So many bytes were shown: let more come. */
+  shown(amount) {
     this.#owed += amount;
     if (this.#owed < WINDOW / 4 || this.#ended) return;
     this.link.send(Type.CHANNEL, credit(this.#owed));

@@ -63,6 +63,11 @@ export class Reconnector {
     this.#begin();
   }
 
+  /** True while the line in use does not answer, and there is no better one. */
+  get suspects() {
+    return this.#suspect !== null && !this.#satisfied();
+  }
+
   /** Close all lines, and open no more before start(). */
   stop() {
     this.#running = false;
