@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,10 @@ class Page:
         self.over = False
         self._port = port
 
+    def is_over_or_moved(self, amount: int) -> bool:
+        """True once the network has carried so many bytes, or will carry no more."""
+        return self.over or self.cutter.bytes_relayed >= amount
+
     async def run(self, to_type: int = 0) -> dict[str, Any]:
         """Type so many bytes; return what came of the session when it is over."""
         words = [str(self._port), ID.decode(), KEY.decode(), str(to_type)]
@@ -165,9 +170,10 @@ async def test_every_byte_arrives_once_and_in_order_through_cuts(seed: int) -> N
             results.append(await page.run(to_type))
 
         async def cut() -> None:
+            moved = 0
             while not page.over:
-                moved = page.cutter.bytes_relayed + chance.randrange(300_000)
-                await until(lambda: page.over or page.cutter.bytes_relayed >= moved, PATIENCE_S)
+                moved += chance.randrange(300_000)
+                await until(partial(page.is_over_or_moved, moved), PATIENCE_S)
                 page.cutter.cut()
 
         async def print_all() -> None:
