@@ -332,6 +332,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) document.title = $("#title").textContent;
 });
 
+$("#terminal").terminal = terminal; // for bookmarklets, extensions and tests
 screen.open();
 apply(settings.all);
 watchSleep(keep, comeBack);

@@ -187,6 +187,7 @@ export class Session {
       return;
     }
     this.on.changed();
+    this.link.ping();
     this.#pump();
   }
 
