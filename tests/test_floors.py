@@ -31,6 +31,8 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "trioet.wire.pb": ("wire/messages.py", "wire/forward_messages.py"),
     "nacl": ("wire/sealing.py", "wire/agreement.py"),
     "dns": "link/srv.py",
+    "websockets": "web/",
+    "argon2": "web/login.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

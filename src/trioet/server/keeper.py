@@ -27,6 +27,9 @@ from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
 from trioet.link.resumable import ResumableLink, Role
+from trioet.server.guest_request import BEGINS as GUEST_REQUEST
+from trioet.server.guest_request import GuestRequest, parse_guest_request
+from trioet.server.guests import MAX_GUESTS, Guests
 from trioet.server.jump import Jump
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
@@ -87,6 +90,7 @@ class Keeper:
         self._refusals = Refusals()
         self._relays = Relays(self._refusals)
         self._door = Door(self._roster.deliver, self._refusals)
+        self._guests = Guests(self._roster.deliver)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
@@ -147,6 +151,7 @@ class Keeper:
     ) -> None:
         stream = trio.SocketStream(connection)
         async with stream:
+            request = None
             try:
                 if _uid(connection) != os.geteuid():
                     return
@@ -162,19 +167,25 @@ class Keeper:
                     await stream.send_all(answer)
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
+            if isinstance(request, GuestRequest):
+                await self._guests.wait_over(request.credentials.client_id.encode())
 
     async def _answer(
-        self, request: OpenRequest | RelayRequest | None, nursery: trio.Nursery
+        self, request: OpenRequest | RelayRequest | GuestRequest | None, nursery: trio.Nursery
     ) -> bytes:
         match request:
             case OpenRequest():
                 return await self._open_session(request, nursery)
+            case GuestRequest():
+                return self._open_for_guest(request, nursery)
             case RelayRequest():
                 return await self._open_relay(request, nursery)
             case None:
                 return self._status()
 
-    async def _read_request(self, stream: trio.SocketStream) -> OpenRequest | RelayRequest | None:
+    async def _read_request(
+        self, stream: trio.SocketStream
+    ) -> OpenRequest | RelayRequest | GuestRequest | None:
         """Read it; None asks for the keeper's status."""
         if len(self._reading) >= MAX_REQUESTS:
             self._reading.popleft().cancel()
@@ -182,6 +193,8 @@ class Keeper:
             self._reading.append(scope)
             try:
                 data = await _read_all(stream)
+                if data.startswith(GUEST_REQUEST):
+                    return parse_guest_request(data)
                 return None if data == STATUS else parse_request(data)
             finally:
                 with suppress(ValueError):  # not there: another has taken the place
@@ -193,20 +206,12 @@ class Keeper:
         registrations = await self._find_routers(request.router_socket, nursery)
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
-        if self._session_count >= MAX_SESSIONS:
-            raise StepFailed(
-                "keeper",
-                f"{MAX_SESSIONS} sessions are open already, which is the limit",
-                "end some of them, or use --kill-other-sessions",
-            )
-        if client_id in self._roster:
-            raise StepFailed("keeper", "a session with this id exists already")
+        self._check_room(client_id)
         if request.destination is not None and len(self._jumps) >= MAX_JUMPS:
             what = f"{MAX_JUMPS} sessions go through this host already, which is the limit"
             raise StepFailed("keeper", what, "end some of them")
         ports = [self._port(next(iter(registrations), None), request.ports, nursery)]
-        self._opened += 1
-        name = f"{os.getpid()}.{self._opened}"
+        name = self._new_name()
         arrivals = self._roster.add(client_id)
         if request.destination is not None:
             self._jumps.add(client_id)
@@ -218,6 +223,35 @@ class Keeper:
         if len(ports) > 1:
             details["ports"] = ports
         return INVITED + _json_line(details)
+
+    def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
+        client_id = request.credentials.client_id.encode()
+        self._check_room(client_id)
+        if len(self._guests) >= MAX_GUESTS:
+            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
+            raise StepFailed("keeper", what, "some have to end")
+        try:
+            path = self._guests.open_door(nursery.start_soon)
+        except OSError as error:
+            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+        arrivals = self._roster.add(client_id)
+        self._guests.add(client_id)
+        nursery.start_soon(_guarded, self._run_session, self._new_name(), request, arrivals, ())
+        return INVITED + _json_line({"version": __version__, "socket": path})
+
+    def _check_room(self, client_id: bytes) -> None:
+        if self._session_count >= MAX_SESSIONS:
+            raise StepFailed(
+                "keeper",
+                f"{MAX_SESSIONS} sessions are open already, which is the limit",
+                "end some of them, or use --kill-other-sessions",
+            )
+        if client_id in self._roster:
+            raise StepFailed("keeper", "a session with this id exists already")
+
+    def _new_name(self) -> str:
+        self._opened += 1
+        return f"{os.getpid()}.{self._opened}"
 
     def _status(self) -> bytes:
         fields = {
@@ -398,7 +432,7 @@ class Keeper:
     async def _run_session(
         self,
         name: str,
-        request: OpenRequest,
+        request: OpenRequest | GuestRequest,
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registrations: Sequence[RouterRegistration],
     ) -> None:
@@ -418,6 +452,7 @@ class Keeper:
             del self._sessions[client_id]
             self._roster.remove(client_id)
             self._jumps.discard(client_id)
+            self._guests.discard(client_id)
             for registration in registrations:
                 registration.remove(client_id)
             self._links -= links
@@ -428,7 +463,12 @@ class Keeper:
                 self._emptied.unpark_all()
             log.info("session %s over", name)
 
-    def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
+    def _new_session(
+        self, name: str, request: OpenRequest | GuestRequest
+    ) -> TerminalSession | Jump:
+        if isinstance(request, GuestRequest):
+            origin = Origin(request.term, request.environment, name, grant=request.grant)
+            return TerminalSession(origin)
         if request.destination is not None:
             return Jump(name, request.credentials, request.destination, self._budget)
         return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))

@@ -1,21 +1,28 @@
-// xterm.js's DOM renderer writes <style> elements, which our Content-Security-Policy forbids. Sheets
-// made by script are no inline style: what such an element is told goes into one of these.
+// xterm.js's DOM renderer writes style elements and style attributes, which our Content-Security-Policy
+// forbids. What a script does to sheets and styles by the CSSOM is no inline style: so that is done
+// in their place.
 
 export function adoptStyles(document) {
-  const create = document.createElement;
+  const { createElement } = document;
   document.createElement = function (name, options) {
-    const element = create.call(this, name, options);
-    if (String(name).toLowerCase() === "style") divert(document, element);
-    return element;
+    if (String(name).toLowerCase() !== "style") return createElement.call(this, name, options);
+    return standIn(document, createElement.call(this, "xterm-style"));
+  };
+  const { setAttribute } = Element.prototype;
+  Element.prototype.setAttribute = function (name, value) {
+    if (name === "style") this.style.cssText = value;
+    else setAttribute.call(this, name, value);
   };
 }
 
-function divert(document, element) {
+/** An element of which the text becomes a sheet of the document's. */
+function standIn(document, element) {
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets.push(sheet);
-  element.type = "text/plain"; // no style of its own, for which the policy would blame us
+  element.hidden = true;
   Object.defineProperty(element, "textContent", {
     get: () => [...sheet.cssRules].map((rule) => rule.cssText).join("\n"),
     set: (text) => sheet.replaceSync(text),
   });
+  return element;
 }
