@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SOURCE = str(Path(trioet.__file__).parents[1])
 PATIENCE_S = 60.0
+LOOK_EVERY_MS = 50
 SHELL = ("env", "PS1=$ ", "bash", "--norc", "--noprofile")
 
 FLAGS = (
@@ -154,7 +155,17 @@ class Visit:
 
     def until(self, condition: str, argument: Any = None) -> None:  # noqa: ANN401 - any JSON
         """Wait until a condition, in JavaScript, holds."""
-        self.page.wait_for_function(condition, arg=argument, timeout=1000 * PATIENCE_S)
+        from playwright.sync_api import TimeoutError  # noqa: A004 - there where this is called
+
+        try:
+            self.page.wait_for_function(
+                condition, arg=argument, polling=LOOK_EVERY_MS, timeout=1000 * PATIENCE_S
+            )
+        except TimeoutError:
+            shown = self.text[-2000:]
+            raise AssertionError(
+                f"waited for {argument!r}; shown is {shown!r}, and {self.notice()!r}"
+            ) from None
 
     def until_shown(self, text: str) -> None:
         self.until(f"(text) => ({ALL_TEXT})().includes(text)", text)

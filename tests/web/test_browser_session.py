@@ -154,7 +154,7 @@ def test_a_paste_of_ten_megabytes_arrives_whole(make_web: MakeWeb, visit: MakeVi
     seen.until_ready()
     text = "".join(f"{number:09d} " for number in range(1_000_000))
     seen.type("stty -icanon -echo; echo rea''dy; head -c 10000000 | sha256sum; stty sane\n")
-    seen.until_shown("\nready\n")
+    seen.until_shown("\nready")
     seen.paste(text)
     seen.until_shown(hashlib.sha256(text.encode()).hexdigest())
 

@@ -14,8 +14,10 @@ import { Ground } from "./ground.js";
 import { FONTS } from "./settings.js";
 import { themeNamed } from "./themes.js";
 
+const LEAVE_ALTERNATE = "\x1b[?1049l";
+
 const LEAVE_MODES =
-  "\x1b[?1049l\x1b[!p\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?2004l\x1b[?25h";
+  "\x1b[!p\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?2004l\x1b[?25h";
 
 const LINES_IF_LITTLE_ROOM = [undefined, 2000, 200, 0];
 
@@ -136,7 +138,8 @@ export class Screen {
 
   /** Leave whatever modes a program has left behind; what it wrote stays. */
   leaveModes() {
-    this.terminal.write(`${LEAVE_MODES}\r\n`);
+    const alternate = this.terminal.buffer.active.type === "alternate";
+    this.terminal.write(`${alternate ? LEAVE_ALTERNATE : ""}${LEAVE_MODES}\r\n`);
   }
 
   // Kept while the page is loaded again
