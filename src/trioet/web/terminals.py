@@ -156,6 +156,7 @@ class _Terminal:
         self._resumed = trio.Event()
         self._resumed.set()
         self._status: int | None = None
+        self._ended = trio.Event()
         self._reading = trio.CancelScope()
 
     async def serve(self, early: list[Said]) -> None:
@@ -164,22 +165,21 @@ class _Terminal:
         Raises:
           BadMessage: something came that makes no sense.
         """
-        status = None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed)
                 nursery.start_soon(self._hear, early)
                 nursery.start_soon(self._notice_end)
                 await self._show()
-                status = await self._shell.wait()
+                await self._ended.wait()
                 nursery.cancel_scope.cancel()
         except* ConnectionClosed:
             pass
         except* BadMessage as errors:
             raise BadMessage(str(errors.exceptions[0])) from None
-        if status is None:
+        if self._status is None:
             return
-        ended = f"exit status {status}" if status >= 0 else f"signal {-status}"
+        ended = f"exit status {self._status}" if self._status >= 0 else f"signal {-self._status}"
         await self._browser.aclose(CloseCode.NORMAL_CLOSURE, ended)
 
     # From the process
@@ -200,6 +200,7 @@ class _Terminal:
 
     async def _notice_end(self) -> None:
         self._status = await self._shell.wait()
+        self._ended.set()
         self._reading.deadline = min(self._reading.deadline, trio.current_time() + LAST_OUTPUT_S)
 
     # From the client
