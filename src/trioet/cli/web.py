@@ -23,13 +23,12 @@ from trioet.server.guests import guests_socket
 from trioet.server.places import runtime_dir
 from trioet.server.request import INVITED, REFUSED
 from trioet.session.descriptors import raise_limit
-from trioet.session.guest import Grant
+from trioet.web.granting import TERM, grant
 from trioet.web.options import WebOptions
 from trioet.web.service import Service
 from trioet.web.sessions import Opened
 from trioet.web.static_files import BUILT
 
-TERM: Final = "xterm-256color"
 KEY_BYTES: Final = 32
 ANSWER_DEADLINE_S: Final = 15.0
 MAX_ANSWER: Final = 64 * 1024
@@ -78,7 +77,6 @@ class KeeperSessions:
 
     def __init__(self, options: WebOptions) -> None:
         self._options = options
-        self._directory = os.fsencode(os.getcwd())
 
     async def open(self, arguments: Sequence[str]) -> Opened:
         """Ask the keeper, started if need be.
@@ -86,19 +84,9 @@ class KeeperSessions:
         Raises:
           LocalError: it refuses, or there is none.
         """
-        options = self._options
         credentials = new_real_credentials()
-        grant = Grant(
-            argv=tuple(os.fsencode(word) for word in (*options.command, *arguments)),
-            directory=self._directory,
-            write=options.permit_write,
-            rows=options.height,
-            columns=options.width,
-            linger_s=options.linger_s,
-            close_signal=options.close_signal,
-            close_timeout_s=options.close_timeout_s,
-        )
-        request = GuestRequest(credentials, TERM, os.environb, grant)
+        granted = grant(self._options, arguments)
+        request = GuestRequest(credentials, TERM, os.environb, granted)
         connection = await trio.to_thread.run_sync(connect_keeper)
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
         try:

@@ -82,7 +82,7 @@ class NoTunnels(ServerTunnels):
 
 
 class Attendance:
-    """Is the guest there? Knows when it has been away for too long."""
+    """Is the guest there? Knows when it has been away for too long, once it came."""
 
     def __init__(self, linger_s: float) -> None:
         self._linger_s = linger_s
@@ -96,6 +96,8 @@ class Attendance:
 
     async def wait_deserted(self) -> None:
         """Return when the guest has been away for too long. Cancellation changes nothing."""
+        while not self._present:
+            await self._changed.park()
         while True:
             while self._present:
                 await self._changed.park()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -35,9 +36,6 @@ IDLE_S: Final = 15.0
 ANSWER_DEADLINE_S: Final = 60.0
 """For whoever reads an answer slowly."""
 
-MAX_MESSAGE: Final = 1024 * 1024
-"""Bytes of a WebSocket message from a browser."""
-
 MAX_QUEUED: Final = 2
 """Messages from a browser that wait in memory."""
 
@@ -53,18 +51,30 @@ Handler = Callable[[ServerConnection, Request, str], Awaitable[None]]
 """Serves a WebSocket that was accepted: with the request it began with, and its source."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A subprotocol of the WebSocket."""
+
+    serve: Handler
+    max_message: int
+    """Bytes of a message from a browser."""
+
+    asks_itself: bool = False
+    """A login may be in its first message, and its clients need say no Origin."""
+
+
 class Front:
     """What all connections have in common. ``context`` is for TLS, and may be replaced."""
 
     def __init__(
         self,
         site: Site,
-        handlers: dict[str, Handler],
+        spoken: Mapping[str, Spoken],
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """``handlers`` by subprotocol; the one of the empty name serves who names none."""
+        """``spoken`` by subprotocol; the one of the empty name is for who names none."""
         self._site = site
-        self._handlers = handlers
+        self._spoken = spoken
         self.context = context
         self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
@@ -141,13 +151,13 @@ class Front:
         self, stream: trio.abc.Stream, head: bytes, unread: bytes, request: Request, source: str
     ) -> None:
         name = self._chosen(request)
+        spoken = self._spoken.get(name)
         try:
             self._site.check_host(request)
-            if name is None or self._site.place(request) != "ws":
+            if spoken is None or self._site.place(request) != "ws":
                 raise Refusal(HTTPStatus.NOT_FOUND, "there is no such WebSocket here")
-            # Browsers always say where a page is from; the clients of others are no browsers.
-            self._site.check_origin(request, required=name == "trioet")
-            if name == "trioet" and not await self._site.is_logged_in(request, source):
+            self._site.check_origin(request, required=not spoken.asks_itself)
+            if not (spoken.asks_itself or await self._site.is_logged_in(request, source)):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, "log in first")
         except Refusal as refusal:
             await self._send(stream, refusal.answer, keeps_alive=False)
@@ -155,7 +165,7 @@ class Front:
         async with trio.open_nursery() as nursery:
             protocol = ServerProtocol(
                 select_subprotocol=lambda _protocol, _offered: Subprotocol(name) if name else None,
-                max_size=MAX_MESSAGE,
+                max_size=spoken.max_message,
             )
             browser = ServerConnection(
                 nursery,
@@ -171,13 +181,14 @@ class Front:
             if protocol.state.name == "OPEN":
                 browser.start_keepalive()
                 async with browser:
-                    await self._handlers[name](browser, request, source)
+                    await spoken.serve(browser, request, source)
             nursery.cancel_scope.cancel()
 
-    def _chosen(self, request: Request) -> str | None:
-        """The first subprotocol of a client that is spoken here; None if there is none."""
+    def _chosen(self, request: Request) -> str:
+        """The first subprotocol of a client's that is spoken here, if any is."""
         offered = request.fields.get("sec-websocket-protocol", "").split(",")
-        return next((word for each in offered if (word := each.strip()) in self._handlers), None)
+        words = [each.strip() for each in offered]
+        return next((word for word in words if word in self._spoken), words[0])
 
 
 class _Replayed(trio.abc.HalfCloseableStream):

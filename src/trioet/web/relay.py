@@ -48,7 +48,8 @@ async def _to_browser(
 
 async def _to_keeper(browser: ServerConnection, line: trio.SocketStream) -> None:
     try:
-        async for message in browser:
+        while True:
+            message = await browser.recv()
             if isinstance(message, str):
                 await browser.aclose(CloseCode.UNSUPPORTED_DATA, "binary messages only")
                 return

@@ -12,20 +12,32 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+from websockets.trio.server import ServerConnection
 
 from trioet.errors import LocalError, StepFailed
-from trioet.web.front import Front
+from trioet.web.front import Front, Spoken
 from trioet.web.login import Login
 from trioet.web.options import WebOptions
 from trioet.web.sessions import Sessions
 from trioet.web.site import Site
 from trioet.web.static_files import read_static_files
+from trioet.web.terminals import Terminals
 from trioet.web.tls import tls_context
 from trioet.web.visitors import Visitors
+from trioet.wire.web_http import Request
 
 log = logging.getLogger(__name__)
 
 BACKLOG: Final = 256
+
+MAX_MESSAGE: Final = 1024 * 1024
+"""Bytes of a message of the link's, from a browser."""
+
+MAX_PASTE: Final = 16 * 1024 * 1024
+"""Bytes of a message of GoTTY's or ttyd's pages: these send what is pasted as one."""
+
+MAX_WORDS: Final = 64 * 1024
+"""The same where what is typed goes nowhere."""
 
 
 class Service:
@@ -59,9 +71,7 @@ class Service:
             async with trio.open_nursery() as nursery:
                 visitors = Visitors(options, self._sessions, nursery)
                 site = Site(options, self._login, visitors, files)
-                front = Front(
-                    site, {"trioet": lambda browser, *_: visitors.serve(browser)}, context
-                )
+                front = Front(site, self._spoken(site, visitors), context)
                 serving = await nursery.start(_serve, front, listener)
                 self._announce(self._url(listener))
                 nursery.start_soon(self._end_when_idle, visitors)
@@ -73,6 +83,17 @@ class Service:
             if options.unix_socket:
                 with suppress(FileNotFoundError):
                     os.unlink(options.unix_socket)
+
+    def _spoken(self, site: Site, visitors: Visitors) -> dict[str, Spoken]:
+        async def link(browser: ServerConnection, _request: Request, _source: str) -> None:
+            await visitors.serve(browser)
+
+        terminals = Terminals(self._options, site, self._login, visitors)
+        most = MAX_PASTE if self._options.permit_write else MAX_WORDS
+        webtty = Spoken(terminals.serve_webtty, most, asks_itself=True)
+        tty = Spoken(terminals.serve_tty, most, asks_itself=True)
+        # GoTTY's clients need not name theirs.
+        return {"trioet": Spoken(link, MAX_MESSAGE), "webtty": webtty, "tty": tty, "": webtty}
 
     async def _end_when_idle(self, visitors: Visitors) -> None:
         if self._options.timeout_s:

@@ -66,6 +66,7 @@ class Refusal(Exception):
         self, status: HTTPStatus, what: str, hint: str = "", retry_after_s: int | None = None
     ) -> None:
         super().__init__(status, what)
+        self.what = what
         fields = [] if retry_after_s is None else [("Retry-After", str(retry_after_s))]
         self.answer = json_answer({"error": what, "hint": hint}, status, fields)
 

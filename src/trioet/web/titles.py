@@ -28,7 +28,11 @@ def title(template: str, values: Mapping[str, object]) -> str:
     Raises:
       UsageError: the template names what there is not.
     """
-    text = fill(template, values, str)
+    return inert(fill(template, values, str))
+
+
+def inert(text: str) -> str:
+    """A text in which nothing controls a terminal, and that is not too long for a title."""
     return "".join(char for char in text if char.isprintable())[:MAX_TITLE]
 
 

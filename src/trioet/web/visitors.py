@@ -7,8 +7,8 @@ no more than there may be.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 from websockets.frames import CloseCode
@@ -61,11 +61,7 @@ class Visitors:
           Full: there are as many as there may be.
           LocalError: there is none to be had.
         """
-        if self._options.once and self._came:
-            raise Full
-        self._rate.spend(source)
-        self._seats.take(source)
-        self._came = True
+        self._take_seat(source)
         try:
             opened = await self._sessions.open(arguments)
         except BaseException:
@@ -76,9 +72,32 @@ class Visitors:
         log.info("a session for a visitor from %s", source)
         return opened.credentials
 
-    async def _count_until(self, wait_over: object, source: str) -> None:
-        assert callable(wait_over)
+    async def _count_until(self, wait_over: Callable[[], Awaitable[None]], source: str) -> None:
         await wait_over()
+        self._leave_seat(source)
+
+    @contextmanager
+    def own_process(self, source: str) -> Iterator[None]:
+        """Count a process that lives as long as the block runs, and no longer.
+
+        Raises:
+          Full: there are as many as there may be.
+        """
+        self._take_seat(source)
+        log.info("a process for a visitor from %s", source)
+        try:
+            yield
+        finally:
+            self._leave_seat(source)
+
+    def _take_seat(self, source: str) -> None:
+        if self._options.once and self._came:
+            raise Full
+        self._rate.spend(source)
+        self._seats.take(source)
+        self._came = True
+
+    def _leave_seat(self, source: str) -> None:
         self._seats.leave(source)
         if self._options.once:
             self.finished.set()
