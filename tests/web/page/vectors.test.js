@@ -106,7 +106,9 @@ test("a message that passes for another is refused", () => {
   }
   assert.throws(() => messages.readCount(bytes("00")), PeerError);
   assert.throws(() => messages.readStderr(bytes("41")), PeerError);
-  assert.throws(() => messages.readSessionOver(bytes("")), PeerError);
+  for (const wrong of ["", "0a0161", "1a00"]) {
+    assert.throws(() => messages.readSessionOver(bytes(wrong)), PeerError, wrong);
+  }
   assert.throws(() => messages.readCredit(bytes("27")), PeerError);
   assert.throws(() => messages.readCredit(bytes("1f 0000000000000000 0000000000000001")), PeerError);
   assert.throws(() => messages.readConnectResponse(bytes("0809")), PeerError);

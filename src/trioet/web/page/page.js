@@ -42,6 +42,7 @@ const openSearch = searchField(screen);
 let config = { title: "trioet", write: true, reconnect: null, columns: 0, rows: 0 };
 let session = null; // null: it is over, or has not begun
 let place = null; // {id, passkey, title, write} of the session
+let again = null; // the timer of a session that begins by itself
 let asked = -Infinity; // when the server was last asked for its configuration
 
 // The life of a session
@@ -76,6 +77,7 @@ async function configure() {
 
 /** Ask for a session, and begin it. */
 async function begin() {
+  clearTimeout(again);
   quality.stop();
   session?.stop();
   session = place = null;
@@ -110,6 +112,7 @@ function failed(error) {
 function makeSession(where) {
   place = where;
   screen.writable = place.write;
+  keys.shown = place.write && settings.all.keys;
   $("#read-only").hidden = place.write;
   setTitle(place.title);
   const { id, passkey } = place;
@@ -183,13 +186,13 @@ function over(text) {
   session = null;
   quality.stop();
   screen.whenShown(() => {
-    const again = config.reconnect;
-    const wait = again === null || again === undefined ? "" : `, or wait ${again} s`;
+    const seconds = config.reconnect ?? null;
+    const wait = seconds === null ? "" : `, or wait ${seconds} s`;
     notice.show(`${text} Enter begins a new one${wait}.`, {
       kind: "over",
       action: ["New session", anew],
     });
-    if (wait) setTimeout(() => session === null && notice.shown && anew(), 1000 * again);
+    if (wait) again = setTimeout(anew, 1000 * seconds);
   });
 }
 
@@ -317,7 +320,7 @@ function apply(all) {
   root.style.setProperty("--foreground", colours.foreground);
   root.style.setProperty("--accent", colours.green);
   $("#bar").hidden = !all.bar;
-  keys.shown = all.keys;
+  keys.shown = all.keys && (place?.write ?? true);
   screen.apply(all);
 }
 

@@ -84,10 +84,8 @@ export class Session {
   /** What is needed to go on later; stops here. */
   save() {
     this.stop();
-    const typed = [];
-    for (let size = 0; this.#typed.length && size < MOST_SAVED; size += typed.at(-1).length) {
-      typed.push(this.#typed.shift());
-    }
+    let room = MOST_SAVED;
+    const typed = this.#typed.filter((part) => (room -= part.length) >= 0);
     return {
       link: this.link.save(),
       accepted: this.#accepted,

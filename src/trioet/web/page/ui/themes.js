@@ -19,7 +19,7 @@ function theme(dark, background, foreground, cursor, selection, colours) {
 
 export const THEMES = {
   "trioet dark": theme(true, "#10141b", "#dfe3ea", "#5ad1a5", "#2c4156",
-    "2a313c f07178 7bd88f f3c969 6ea8fe c792ea 5ac8d8 cfd6e1 5f6b7a ff8f95 9be9ab ffdb8a 94c1ff dbb2f5 86e1ee ffffff"),
+    "3a4350 f07178 7bd88f f3c969 6ea8fe c792ea 5ac8d8 cfd6e1 5f6b7a ff8f95 9be9ab ffdb8a 94c1ff dbb2f5 86e1ee ffffff"),
   "trioet light": theme(false, "#fcfcfa", "#24292f", "#0d8a5f", "#cfe3f7",
     "24292f c4302b 1a7f37 8a5a00 0b62c4 8839ad 0a7280 5b6570 57606a a40e26 116329 6f4400 0550ae 6d2a91 075863 8c959f"),
   "solarized dark": theme(true, "#002b36", "#93a1a1", "#93a1a1", "#0a4a5a",
