@@ -58,7 +58,8 @@ TARGET = Target(
     seeds=[
         b"hGET /a?b=c HTTP/1.1\r\nHost: localhost:8080\r\nOrigin: http://localhost:8080",
         b"hPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nCookie: a=b",
-        b'g{"Arguments": "?arg=a", "AuthToken": "a:b"}\n4base64\n1YQ==\n2\n3{"columns": 8, "rows": 2}',
+        b'g{"Arguments": "?arg=a","AuthToken": "a:b"}\n4base64\n1YQ==\n2\n3{"columns": 8, "rows":2}'
+        b"\n4null\n1text",
         b't{"AuthToken": "", "columns": 80, "rows": 24}\n0a\n1{"columns": 1, "rows": 1}\n2\n3',
         b'c// GoTTY\nport = "9000"\npreferences { font_size = 5 }\nlist = [1, "a", true]',
         b"aid=1234567890123456\0passkey=12345678901234567890123456789012\0arg=/bin/sh\0rows=0\0"

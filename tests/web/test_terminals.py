@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -249,3 +250,22 @@ async def test_a_page_elsewhere_may_not_use_them_either() -> None:
             with pytest.raises(Exception, match="403"):
                 async with host.browser.websocket(subprotocol, origin="http://evil.example"):
                     pass
+
+
+async def test_moul_s_gotty_client_finds_its_way() -> None:
+    """What it does, read off its source (moul/gotty-client, v1.10, ``--v2``): it asks for a token,
+    names neither Origin nor subprotocol, says its password by HTTP and a ping before its size."""
+    basic = {"Authorization": "Basic " + base64.b64encode(b"user:secret").decode()}
+    async with web_host("-w", "-c", "user:secret", *sh("stty size; cat")) as host:
+        script = await host.browser.get("auth_token.js", **basic)
+        assert re.findall("var gotty_auth_token = '(.*)'", script.body.decode()) == [""]
+        async with host.browser.websocket(None, basic, origin=None) as socket:
+            await socket.send('{"AuthToken":"","Arguments":"?"}')
+            await socket.send("2")
+            await socket.send('3{"columns":90,"rows":20}')
+            await socket.send("1hello\r\x04")
+            output, code, _ = await read_all(socket)
+            assert b"20 90" in output
+            assert b"hello" in output
+            await socket.wait_closed()
+            assert code in (None, 1000)
