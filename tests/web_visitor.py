@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -168,7 +169,7 @@ class Browser:
         lines = [f"{method} {self.base}{place} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in fields.items() if value]
         answer = await self.raw("\r\n".join([*lines, "", ""]).encode() + body)
-        return parse_reply(answer)
+        return parse_reply(answer, method)
 
     async def get(self, place: str = "", **headers: str) -> Reply:
         return await self.ask("GET", place, headers=headers)
@@ -298,16 +299,15 @@ class Visitor:
         return self.over
 
 
-def parse_reply(answer: bytes) -> Reply:
+def parse_reply(answer: bytes, method: str = "GET") -> Reply:
     """Read one answer, as the standard library understands it."""
-    import io
 
     class Sock:
         def makefile(self, mode: str) -> io.BytesIO:
             return io.BytesIO(answer)
 
     assert answer, "closed without an answer"
-    response = HTTPResponse(Sock())  # type: ignore[arg-type]
+    response = HTTPResponse(Sock(), method=method)  # type: ignore[arg-type]
     response.begin()
     fields = {name.lower(): value for name, value in response.getheaders()}
     return Reply(response.status, fields, response.read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,8 @@ async def test_a_recorded_client_hears_what_it_heard_then(
             if expected == "61024":
                 heard = "61024" if str(heard).startswith("6") else heard  # longer input is taken
             if isinstance(expected, bytes) and expected.startswith(b"2"):
-                assert json.loads(expected[1:]) == json.loads(bytes(heard)[1:])
+                assert isinstance(heard, bytes)
+                assert json.loads(expected[1:]) == json.loads(heard[1:])
             else:
                 assert heard == expected
 
@@ -248,3 +250,22 @@ async def test_a_page_elsewhere_may_not_use_them_either() -> None:
             with pytest.raises(Exception, match="403"):
                 async with host.browser.websocket(subprotocol, origin="http://evil.example"):
                     pass
+
+
+async def test_moul_s_gotty_client_finds_its_way() -> None:
+    """What it does, read off its source (moul/gotty-client, v1.10, ``--v2``): it asks for a token,
+    names neither Origin nor subprotocol, says its password by HTTP and a ping before its size."""
+    basic = {"Authorization": "Basic " + base64.b64encode(b"user:secret").decode()}
+    async with web_host("-w", "-c", "user:secret", *sh("stty size; cat")) as host:
+        script = await host.browser.get("auth_token.js", **basic)
+        assert re.findall("var gotty_auth_token = '(.*)'", script.body.decode()) == [""]
+        async with host.browser.websocket(None, basic, origin=None) as socket:
+            await socket.send('{"AuthToken":"","Arguments":"?"}')
+            await socket.send("2")
+            await socket.send('3{"columns":90,"rows":20}')
+            await socket.send("1hello\r\x04")
+            output, code, _ = await read_all(socket)
+            assert b"20 90" in output
+            assert b"hello" in output
+            await socket.wait_closed()
+            assert code in (None, 1000)

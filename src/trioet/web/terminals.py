@@ -119,8 +119,9 @@ class Terminals:
         early: list[Said] = []
         if size is None:
             with trio.move_on_after(SIZE_PATIENCE_S):
-                early.append(said := speech.read(await browser.recv()))
-                size = said.size if isinstance(said, Resized) else None
+                while size is None:
+                    early.append(said := speech.read(await browser.recv()))
+                    size = said.size if isinstance(said, Resized) else None
         shell = start(self._options, words, size or DEFAULT_SIZE)
         try:
             for message in self._begin(speech, shell, source):
