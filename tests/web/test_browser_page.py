@@ -50,6 +50,18 @@ def test_nothing_is_loaded_from_elsewhere(make_web: MakeWeb, visit: MakeVisit) -
     assert all(url.startswith(f"http://127.0.0.1:{port}/") for url in asked)
 
 
+def test_colours_of_all_kinds_need_no_inline_style(make_web: MakeWeb, visit: MakeVisit) -> None:
+    seen = visit(make_web("-w").port, "?webgl=0")
+    seen.until_ready()
+    seen.type("printf '\\e[38;2;1;200;3mgree''n\\e[m \\e[48;5;99mviol''et\\e[m\\n'\n")
+    seen.until(
+        "() => [...document.querySelectorAll('.xterm-rows span')].some((span) =>"
+        " span.textContent === 'green' && getComputedStyle(span).color === 'rgb(1, 200, 3)')"
+    )
+    policy = seen.page.request.get(seen.page.url).headers["content-security-policy"]
+    assert "unsafe" not in policy
+
+
 def test_a_title_is_text_and_nothing_else(seen: Visit) -> None:
     evil = "<img src=x onerror=alert(1)>\\u202etxt.exe"
     seen.type(f"printf '\\e]2;{evil}\\e\\\\'\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -187,3 +188,45 @@ def test_who_may_not_write_is_told_and_types_in_vain(make_web: MakeWeb, visit: M
     seen.until_shown("look")
     seen.until("() => !document.querySelector('#read-only').hidden")
     assert "heard" not in seen.text
+
+
+def test_a_program_that_fills_the_screen_draws_it_anew_after_a_reload(
+    make_web: MakeWeb, visit: MakeVisit, tmp_path: Path
+) -> None:
+    text = tmp_path / "text"
+    text.write_text("".join(f"line {number}\n" for number in range(1, 500)))
+    seen = visit(make_web("-w").port, MANY_LINES)
+    seen.until_ready()
+    seen.run("echo behind it")
+    seen.type(f"less -P st''atus {text}\n")
+    seen.until_shown("line 20\n")
+    seen.page.keyboard.press("Space")
+    seen.until_shown("line 50\n")
+    seen.page.reload()
+    seen.until_shown("line 50\n")
+    assert "behind it" not in seen.text
+    seen.page.keyboard.press("q")
+    seen.until_shown("behind it")
+    seen.type("echo it is o''ver\n")
+    seen.until_shown("\nit is over\n")
+
+
+def test_a_phone_s_page_sleeps_when_it_is_hidden_and_goes_on(
+    make_web: MakeWeb, visit: MakeVisit
+) -> None:
+    phone = visit(make_web("-w").port, has_touch=True, is_mobile=True)
+    phone.until_ready()
+    phone.until_well()
+    phone.type("x=kept; read -t 100 y; echo $x and $y\n")
+    hide = """(state) => {
+      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    phone.page.evaluate(hide, "hidden")
+    phone.until("() => document.querySelector('#quality').dataset.is === 'bad'")
+    assert len(phone.stored()) == 1
+    phone.page.evaluate(hide, "visible")
+    assert phone.stored() == {}
+    phone.until_well()
+    phone.type("awake\n")
+    phone.until_shown("\nkept and awake\n")
