@@ -40,6 +40,10 @@ def test_the_program_has_the_size_of_the_page(make_web: MakeWeb, visit: MakeVisi
             f" return {size} !== was && Math.abs(terminal.cols * 8.5 - innerWidth) < 60 }}",
             [""],
         )
+        assert seen.page.evaluate(
+            "() => document.querySelector('.xterm-screen').getBoundingClientRect().bottom"
+            " <= document.querySelector('#terminal').getBoundingClientRect().bottom"
+        )
         seen.run("stty size")
         shown = seen.page.evaluate(
             f"() => {{ const {{ terminal }} = document.querySelector('#terminal'); return {size} }}"
