@@ -28,7 +28,7 @@ CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
-    *("connect", "doctor", "install", "uninstall", "serve"),
+    *("connect", "doctor", "install", "uninstall", "serve", "web"),
     *("terminal", "check", "keeper", "demo"),
 )
 GROUPS = nox.project.load_toml("pyproject.toml")

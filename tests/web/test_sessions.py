@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket as socket_module
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,7 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from descriptors import descriptors
 from keepers import keepers_in
-from trioet.wire.messages import Exec, InitialPayload, WindowSize
+from trioet.wire.handshake import connect_request_frame
+from trioet.wire.messages import ConnectRequest, Exec, InitialPayload, WindowSize
 from trioet.wire.packet import PacketType
 from waiting import until
 from web_hosts import WebHost, python, sh, web_host
@@ -301,7 +303,24 @@ async def test_visitors_beyond_max_connection_are_told_to_come_later() -> None:
             assert socket.close_code == 1013
 
 
-async def test_without_a_keeper_the_websocket_says_so() -> None:
+async def test_sessions_that_went_with_their_keeper_are_known_to_have_gone(
+    runtime_dir: Path,
+) -> None:
+    for leave_behind in (False, True):
+        if leave_behind:
+            with socket_module.socket(socket_module.AF_UNIX) as dead:
+                dead.bind(str(runtime_dir / "guests.sock"))
+        async with web_host(*CAT) as host, host.browser.websocket() as socket:
+            await socket.send(connect_request_frame(ConnectRequest(b"1234567890123456")))
+            answer = await socket.recv()
+            assert isinstance(answer, bytes)
+            assert b"not registered" in answer
+            await socket.wait_closed()
+            assert socket.close_code == 1000
+
+
+async def test_a_keeper_that_cannot_be_reached_is_no_reason_to_give_up(runtime_dir: Path) -> None:
+    (runtime_dir / "guests.sock").symlink_to("guests.sock")
     async with web_host(*CAT) as host, host.browser.websocket() as socket:
         await socket.wait_closed()
         assert socket.close_code == 1011

@@ -228,8 +228,7 @@ class Keeper:
         client_id = request.credentials.client_id.encode()
         self._check_room(client_id)
         if len(self._guests) >= MAX_GUESTS:
-            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
-            raise StepFailed("keeper", what, "some have to end")
+            self._end_a_guests()
         try:
             path = self._guests.open_door(nursery.start_soon)
         except OSError as error:
@@ -238,6 +237,21 @@ class Keeper:
         self._guests.add(client_id)
         nursery.start_soon(_guarded, self._run_session, self._new_name(), request, arrivals, ())
         return INVITED + _json_line({"version": __version__, "socket": path})
+
+    def _end_a_guests(self) -> None:
+        """Make room for another guest: the session of who is away for longest gives way."""
+        away = {
+            since: (session, scope)
+            for name, (session, scope) in self._sessions.items()
+            if name in self._guests and isinstance(session, TerminalSession)
+            if (since := session.attendance.away_since) is not None and not scope.cancel_called
+        }
+        if not away:
+            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
+            raise StepFailed("keeper", what, "some have to end")
+        session, scope = away[min(away)]
+        session.farewell("others needed the room while you were away")
+        scope.cancel()
 
     def _check_room(self, client_id: bytes) -> None:
         if self._session_count >= MAX_SESSIONS:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.trio.server import ServerConnection
 
@@ -27,11 +28,24 @@ from trioet.web.limits import (
 from trioet.web.options import WebOptions
 from trioet.web.relay import relay
 from trioet.web.sessions import Sessions
+from trioet.wire.handshake import connect_response_frame
+from trioet.wire.messages import ConnectResponse, ConnectStatus
 
 log = logging.getLogger(__name__)
 
 GOODBYE_S = 2.0
 """How long browsers may take to answer that we are going."""
+
+
+async def _know_nobody(browser: ServerConnection) -> None:
+    """There is no keeper: its sessions went with it. Say so as a keeper's door would."""
+    unknown = ConnectResponse(ConnectStatus.INVALID_KEY, b"Client is not registered")
+    try:
+        await browser.recv()
+        await browser.send(connect_response_frame(unknown))
+        await browser.aclose(CloseCode.NORMAL_CLOSURE)
+    except ConnectionClosed:
+        return
 
 
 class Visitors:
@@ -127,11 +141,13 @@ class Visitors:
                 return
             try:
                 keeper = await self._sessions.dial()
+            except (FileNotFoundError, ConnectionRefusedError):
+                await _know_nobody(browser)
             except OSError as error:
                 log.warning("no keeper answers: %s", error.strerror)
                 await browser.aclose(CloseCode.INTERNAL_ERROR, "no keeper answers")
-                return
-            await relay(browser, keeper)
+            else:
+                await relay(browser, keeper)
 
     async def say_goodbye(self) -> None:
         """Close all WebSockets with 1001, as their pages will come again."""
