@@ -187,6 +187,11 @@ class Visit:
         self.type(f"{command}; echo {mark[:3]}''{mark[3:]}\n")
         self.until_shown(f"\n{mark}")
 
+    def log_in(self, user: str, password: str) -> None:
+        self.page.fill("#login [name=user]", user)
+        self.page.fill("#login [name=password]", password)
+        self.page.click("#login button.main")
+
     def notice(self) -> str:
         return self.page.locator("#notice").inner_text()
 

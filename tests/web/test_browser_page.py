@@ -219,12 +219,9 @@ def test_a_session_in_the_fragment_is_gone_to_and_the_fragment_is_removed(
 
 def test_a_visitor_logs_in_first(make_web: MakeWeb, visit: MakeVisit) -> None:
     seen = visit(make_web("-w", "-c", "ann:open sesame").port)
-    seen.page.fill("#login [name=user]", "ann")
-    seen.page.fill("#login [name=password]", "wrong")
-    seen.page.click("#login button.main")
+    seen.log_in("ann", "wrong")
     seen.until("() => !document.querySelector('#login [role=alert]').hidden")
-    seen.page.fill("#login [name=password]", "open sesame")
-    seen.page.click("#login button.main")
+    seen.log_in("ann", "open sesame")
     seen.until_ready()
     seen.type("echo I am i''n\n")
     seen.until_shown("\nI am in\n")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from browsing import Wire
 from fixtures_web import MakeVisit, MakeWeb
+from keepers import keepers_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
 
@@ -152,6 +155,38 @@ def test_trioet_web_may_be_restarted(make_web: MakeWeb, visit: MakeVisit) -> Non
     seen.until_well()
     seen.type("echo $mine and af''ter\n")
     seen.until_shown("\nbefore and after\n")
+
+
+def test_a_session_that_died_with_its_keeper_is_doubted_until_the_user_has_another(
+    make_web: MakeWeb, visit: MakeVisit, runtime_dir: Path
+) -> None:
+    seen = visit(make_web("-w").port)
+    seen.until_ready()
+    seen.until_well()
+    for pid in keepers_in(runtime_dir):
+        os.kill(pid, signal.SIGKILL)
+    seen.until_notice("does not know this session")
+    seen.page.click("#notice button")
+    seen.until_well()
+    seen.type("echo another she''ll\n")
+    seen.until_shown("\nanother shell\n")
+
+
+def test_who_has_lost_the_login_logs_in_and_goes_on(
+    make_web: MakeWeb, visit: MakeVisit, make_wire: Callable[[int], Wire]
+) -> None:
+    wire = make_wire(make_web("-w", "-c", "ann:open sesame").port)
+    seen = visit(wire.port)
+    seen.log_in("ann", "open sesame")
+    seen.until_ready()
+    seen.run("x=kept")
+    seen.page.context.clear_cookies()
+    wire.cut()
+    seen.page.wait_for_selector("#login[open]")
+    seen.log_in("ann", "open sesame")
+    seen.until("() => !document.querySelector('#login').open")
+    seen.type("echo $x thr''ough\n")
+    seen.until_shown("\nkept through\n")
 
 
 def test_a_paste_of_ten_megabytes_arrives_whole(make_web: MakeWeb, visit: MakeVisit) -> None:

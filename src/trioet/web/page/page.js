@@ -179,6 +179,7 @@ async function unopened() {
   const said = await askConfig().catch(() => null);
   if (said?.login !== "needed" || session === null) return;
   await logIn(said.ways);
+  terminal.focus();
   session?.wake();
 }
 
