@@ -332,6 +332,11 @@ $("#open-settings").addEventListener(
   "click",
   settingsPanel(settings, () => terminal.focus()),
 );
+// Not every browser makes room for a phone's keyboard by itself.
+visualViewport?.addEventListener("resize", () => {
+  if (visualViewport.scale > 1) return; // the user looks closer
+  document.documentElement.style.setProperty("--height", `${visualViewport.height}px`);
+});
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) document.title = $("#title").textContent;
 });

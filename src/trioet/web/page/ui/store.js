@@ -3,7 +3,9 @@
 // It lies there only while no page runs, and whoever finds it takes it away: a tab that was
 // duplicated must not go on with the same counts, for they are the nonces.
 
-const key = () => `trioet:${location.pathname}`;
+const FORMAT = 1; // another for whatever a page of another version could not read
+
+const key = () => `trioet:${FORMAT}:${location.pathname}`;
 
 const BYTES = "bytes in base64"; // the one key of an object that stands for bytes
 
