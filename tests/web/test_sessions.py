@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from descriptors import descriptors
 from keepers import keepers_in
+from trioet.web import visitors
 from trioet.wire.handshake import connect_request_frame
 from trioet.wire.messages import ConnectRequest, Exec, InitialPayload, WindowSize
 from trioet.wire.packet import PacketType
@@ -322,8 +323,16 @@ async def test_sessions_that_went_with_their_keeper_are_known_to_have_gone(
 async def test_a_keeper_that_cannot_be_reached_is_no_reason_to_give_up(runtime_dir: Path) -> None:
     (runtime_dir / "guests.sock").symlink_to("guests.sock")
     async with web_host(*CAT) as host, host.browser.websocket() as socket:
+        await socket.send(b"hello")
         await socket.wait_closed()
         assert socket.close_code == 1011
+
+
+async def test_who_says_nothing_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "FIRST_WORDS_S", 0.1)
+    async with web_host(*CAT) as host, host.browser.websocket() as socket:
+        await socket.wait_closed()
+        assert socket.close_code == 1002
 
 
 async def test_text_is_no_link() -> None:
