@@ -17,9 +17,13 @@ from websockets.exceptions import ConnectionClosed
 from descriptors import descriptors
 from keepers import keepers_in
 from trioet.web import visitors
+from trioet.wire.channels import ChannelOpen, ChannelRefused, TrioetChannels
+from trioet.wire.forward import Address
+from trioet.wire.forward_messages import Listen, Listening
 from trioet.wire.handshake import connect_request_frame
 from trioet.wire.messages import ConnectRequest, Exec, InitialPayload, WindowSize
 from trioet.wire.packet import PacketType
+from trioet.wire.reach import Failure
 from waiting import until
 from web_hosts import WebHost, python, sh, web_host
 from web_visitor import FEATURES, Visitor
@@ -124,6 +128,37 @@ async def test_what_a_guest_wants_run_is_not_run(tmp_path: Path) -> None:
         assert (await visitor.until_over()).status == 0
         assert visitor.shown.split() == [b"[]", b"fine"]
     assert not (tmp_path / "evil").exists()
+
+
+async def test_a_guest_has_no_tunnels() -> None:
+    features = (*FEATURES, "channels")
+    channels = TrioetChannels()
+    with socket_module.create_server(("127.0.0.1", 0)) as secret:
+        secret.setblocking(False)
+        where = Address(*secret.getsockname())
+        wish = InitialPayload(features=features, listens=(Listen(1, Address("127.0.0.1", 0)),))
+        async with web_host("-w", *CAT) as host, visiting(host, wish) as visitor:
+            await visitor.until_shown(b"ready")
+            for asked in (ChannelOpen(3, where, credit=1000), Listen(5, Address("127.0.0.1", 0))):
+                packet = channels.encode(asked)
+                assert packet is not None
+                visitor.link.send(*packet)
+            heard: list[object] = []
+
+            def answers() -> list[object]:
+                packets = [
+                    each for each in visitor.inbox.packets if each.type == PacketType.CHANNEL
+                ]
+                heard[:] = [channels.decode(packet) for packet in packets]
+                return [each for each in heard if isinstance(each, ChannelRefused | Listening)]
+
+            await until(lambda: len(answers()) == 2)
+            refused = next(each for each in heard if isinstance(each, ChannelRefused))
+            assert refused.why is Failure.NOT_ALLOWED
+            listening = next(each for each in heard if isinstance(each, Listening))
+            assert "no tunnels" in listening.error
+            with pytest.raises(BlockingIOError):
+                secret.accept()
 
 
 async def test_the_command_runs_where_the_server_was_started_without_a_shell(
