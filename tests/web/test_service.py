@@ -77,9 +77,13 @@ async def test_the_keeper_is_nobodys_child(runtime_dir: Path) -> None:
     served = await trio.to_thread.run_sync(Process, *CAT)
     await served.browser.session()
     (keeper,) = keepers_in(runtime_dir)
-    with open(f"/proc/{keeper}/stat") as file:
-        assert int(file.read().rpartition(")")[2].split()[1]) != served.process.pid
+    assert parent(keeper) != served.process.pid
     await trio.to_thread.run_sync(served.end, signal.SIGTERM)
+
+
+def parent(pid: int) -> int:
+    """Of a process, as proc(5) says."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 # Pages
@@ -121,18 +125,17 @@ async def test_what_the_page_is_told() -> None:
 
 async def test_a_login_has_to_say_something() -> None:
     async with web_host("-c", "a:b", *CAT) as host:
-        for said in ({}, {"user": "a"}, {"token": 7}, {"user": [], "password": {}}):
+        wrong: list[object] = [{}, {"user": "a"}, {"token": 7}, {"user": [], "password": {}}]
+        for said in wrong:
             assert (await host.browser.post("api/login", said)).status == 400
         assert (await host.browser.ask("POST", "api/login", b"[]")).status == 400
 
 
 async def test_what_a_keeper_refuses_the_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = {
-        "open": [StepFailed("keeper", "no room", "end some"), LocalError("no keeper")],
-    }
+    refusals = [StepFailed("keeper", "no room", "end some"), LocalError("no keeper")]
 
     async def refuse(self: KeeperSessions, arguments: object) -> None:
-        raise refusals["open"].pop(0)
+        raise refusals.pop(0)
 
     monkeypatch.setattr(KeeperSessions, "open", refuse)
     async with web_host(*CAT) as host:
@@ -184,7 +187,7 @@ async def test_more_sessions_than_there_may_be(monkeypatch: pytest.MonkeyPatch) 
         visitor.type(b"\x04")
         await visitor.until_over()
         with trio.fail_after(20):
-            while (await host.browser.post("api/session", {})).status != 200:
+            while (await host.browser.post("api/session", {})).status != 200:  # noqa: ASYNC110
                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
 
@@ -198,7 +201,8 @@ async def test_more_connections_than_there_may_be(monkeypatch: pytest.MonkeyPatc
 
 async def until_refused(browser: Browser) -> None:
     with trio.fail_after(20):
-        while await browser.raw(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"):
+        asked = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        while await browser.raw(asked):  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.01)
 
 

@@ -30,6 +30,7 @@ from web_visitor import FEATURES, Visitor
 
 pytestmark = pytest.mark.usefixtures("runtime_dir")
 
+CHANNEL = PacketType.CHANNEL
 CAT = sh("stty -echo; echo ready; exec cat")
 
 
@@ -139,17 +140,15 @@ async def test_a_guest_has_no_tunnels() -> None:
         wish = InitialPayload(features=features, listens=(Listen(1, Address("127.0.0.1", 0)),))
         async with web_host("-w", *CAT) as host, visiting(host, wish) as visitor:
             await visitor.until_shown(b"ready")
-            for asked in (ChannelOpen(3, where, credit=1000), Listen(5, Address("127.0.0.1", 0))):
+            for asked in (ChannelOpen(3, 0, where, 1000), Listen(5, Address("127.0.0.1", 0))):
                 packet = channels.encode(asked)
                 assert packet is not None
                 visitor.link.send(*packet)
             heard: list[object] = []
 
             def answers() -> list[object]:
-                packets = [
-                    each for each in visitor.inbox.packets if each.type == PacketType.CHANNEL
-                ]
-                heard[:] = [channels.decode(packet) for packet in packets]
+                packets = visitor.inbox.packets
+                heard[:] = [channels.decode(each) for each in packets if each.type == CHANNEL]
                 return [each for each in heard if isinstance(each, ChannelRefused | Listening)]
 
             await until(lambda: len(answers()) == 2)
