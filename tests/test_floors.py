@@ -35,6 +35,8 @@ KEPT_TO: dict[str, str | tuple[str, ...]] = {
     "h11": "health/endpoint.py",
     "yaml": "scon/config.py",
     "coredis": "scon/cluster.py",
+    "websockets": "web/",
+    "argon2": "web/login.py",
 }
 
 SANS_IO = ("trio", "os", "socket", "select", "subprocess", "asyncio", "time")

@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "find out why no session can be had with a host, and what to do about it",
     "serve": "accept sessions on this machine (as root: for all users)",
     "scon": "serve and reach goscon's stable connections",
+    "web": "open a command to browsers, in sessions that survive",
     "install": "put trioet on a host that ssh reaches, or upgrade it there",
     "uninstall": "remove from a host what install made there",
     "demo": "see it work: a whole session on this machine, its link cut every few seconds",

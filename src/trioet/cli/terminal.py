@@ -214,6 +214,32 @@ def ask_keeper(request: bytes) -> bytes:
     raise LocalError(f"the keeper at {path} does not answer; its log is keeper.log beside it")
 
 
+def connect_keeper() -> socket.socket:
+    """Connect to the user's keeper, started if need be; blocking. For processes that go on:
+    it is started by one that ends at once, so that nobody has to wait for its end.
+
+    Raises:
+      LocalError: it cannot be started.
+    """
+    path = keeper_socket()
+    if connection := _connect(path):
+        return connection
+    import subprocess
+
+    code = "from trioet.cli.terminal import start_keeper; start_keeper()"
+    command = [sys.executable, "-P", "-c", code]
+    starter = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if connection := _connect(path):
+        return connection
+    why = starter.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    raise LocalError(f"cannot start a keeper at {path}: {why}")
+
+
+def start_keeper() -> None:
+    """Start the user's keeper, unless it runs."""
+    _start_keeper(keeper_socket()).close()
+
+
 def _connect(path: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
     try:

@@ -26,6 +26,8 @@ from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
 from trioet.link.resumable import ResumableLink, Role
+from trioet.server.guest_request import GuestRequest
+from trioet.server.guests import MAX_GUESTS, Guests
 from trioet.server.jump import Jump
 from trioet.server.places import make_runtime_dir, router_sockets_to_try
 from trioet.server.registration import RouterRegistration
@@ -69,6 +71,7 @@ class Keeper:
         self._refusals = Refusals()
         self._relays = Relays(self._refusals)
         self._door = Door(self._roster.deliver, self._refusals)
+        self._guests = Guests(self._roster.deliver)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
@@ -97,7 +100,8 @@ class Keeper:
         """
         with trio.socket.from_stdlib_socket(listener) as requests:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(Requests(partial(self._answer, nursery)).serve, requests)
+                desk = Requests(partial(self._answer, nursery), self._serve_out)
+                nursery.start_soon(desk.serve, requests)
                 await self._wait_useless()
                 nursery.cancel_scope.cancel()
 
@@ -114,30 +118,29 @@ class Keeper:
         match request:
             case OpenRequest():
                 return await self._open_session(request, nursery)
+            case GuestRequest():
+                return self._open_for_guest(request, nursery)
             case RelayRequest():
                 return await self._open_relay(request, nursery)
             case None:
                 return self._status()
+
+    async def _serve_out(self, request: Request) -> None:
+        """Who asked for a guest hears by the end of the connection that the session is over."""
+        if isinstance(request, GuestRequest):
+            await self._guests.wait_over(request.credentials.client_id.encode())
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
         registrations = await self._find_routers(request.router_socket, nursery)
         if request.kill_others:
             self.end_sessions("ended by --kill-other-sessions of another login")
-        if self._session_count >= MAX_SESSIONS:
-            raise StepFailed(
-                "keeper",
-                f"{MAX_SESSIONS} sessions are open already, which is the limit",
-                "end some of them, or use --kill-other-sessions",
-            )
-        if client_id in self._roster:
-            raise StepFailed("keeper", "a session with this id exists already")
+        self._check_room(client_id)
         if request.destination is not None and len(self._jumps) >= MAX_JUMPS:
             what = f"{MAX_JUMPS} sessions go through this host already, which is the limit"
             raise StepFailed("keeper", what, "end some of them")
         ports = [self._port(next(iter(registrations), None), request.ports, nursery)]
-        self._opened += 1
-        name = f"{os.getpid()}.{self._opened}"
+        name = self._new_name()
         arrivals = self._roster.add(client_id)
         if request.destination is not None:
             self._jumps.add(client_id)
@@ -151,6 +154,49 @@ class Keeper:
         if sshd := request.sshd:
             details["sshd"] = sshd
         return INVITED + json_line(details)
+
+    def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
+        client_id = request.credentials.client_id.encode()
+        self._check_room(client_id)
+        if len(self._guests) >= MAX_GUESTS:
+            self._end_a_guests()
+        try:
+            path = self._guests.open_door(nursery.start_soon)
+        except OSError as error:
+            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+        arrivals = self._roster.add(client_id)
+        self._guests.add(client_id)
+        nursery.start_soon(guarded, self._run_session, self._new_name(), request, arrivals, ())
+        return INVITED + json_line({"version": __version__, "socket": path})
+
+    def _end_a_guests(self) -> None:
+        """Make room for another guest: the session of who is away for longest gives way."""
+        away = {
+            since: (session, scope)
+            for name, (session, scope) in self._sessions.items()
+            if name in self._guests and isinstance(session, TerminalSession)
+            if (since := session.attendance.away_since) is not None and not scope.cancel_called
+        }
+        if not away:
+            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
+            raise StepFailed("keeper", what, "some have to end")
+        session, scope = away[min(away)]
+        session.farewell("others needed the room while you were away")
+        scope.cancel()
+
+    def _check_room(self, client_id: bytes) -> None:
+        if self._session_count >= MAX_SESSIONS:
+            raise StepFailed(
+                "keeper",
+                f"{MAX_SESSIONS} sessions are open already, which is the limit",
+                "end some of them, or use --kill-other-sessions",
+            )
+        if client_id in self._roster:
+            raise StepFailed("keeper", "a session with this id exists already")
+
+    def _new_name(self) -> str:
+        self._opened += 1
+        return f"{os.getpid()}.{self._opened}"
 
     def _status(self) -> bytes:
         fields = {
@@ -333,7 +379,7 @@ class Keeper:
     async def _run_session(
         self,
         name: str,
-        request: OpenRequest,
+        request: OpenRequest | GuestRequest,
         arrivals: trio.MemoryReceiveChannel[Arrival],
         registrations: Sequence[RouterRegistration],
     ) -> None:
@@ -353,6 +399,7 @@ class Keeper:
             del self._sessions[client_id]
             self._roster.remove(client_id)
             self._jumps.discard(client_id)
+            self._guests.discard(client_id)
             for registration in registrations:
                 registration.remove(client_id)
             self._links -= links
@@ -363,7 +410,12 @@ class Keeper:
                 self._emptied.unpark_all()
             log.info("session %s over", name)
 
-    def _new_session(self, name: str, request: OpenRequest) -> TerminalSession | Jump:
+    def _new_session(
+        self, name: str, request: OpenRequest | GuestRequest
+    ) -> TerminalSession | Jump:
+        if isinstance(request, GuestRequest):
+            origin = Origin(request.term, request.environment, name, grant=request.grant)
+            return TerminalSession(origin)
         if request.destination is not None:
             return Jump(name, request.credentials, request.destination, self._budget)
         origin = Origin(request.term, request.environment, name, make_runtime_dir())

@@ -65,14 +65,14 @@ def runtime_path() -> str:
 
 def keeper_socket() -> str:
     """Where this user's keeper listens."""
-    return _checked(os.path.join(runtime_dir(), "keeper.sock"))
+    return checked_path(os.path.join(runtime_dir(), "keeper.sock"))
 
 
 def router_socket_to_serve() -> str:
     """Where a router listens for keepers, unless told otherwise: root's is the machine's."""
     if os.geteuid() == 0 and "TRIOET_RUNTIME_DIR" not in os.environ:
         return SYSTEM_ROUTER_SOCKET
-    return _checked(os.path.join(runtime_dir(), "router.sock"))
+    return checked_path(os.path.join(runtime_dir(), "router.sock"))
 
 
 def router_sockets_to_try() -> list[str]:
@@ -125,7 +125,12 @@ def _default_dir() -> str:
     return os.path.join(os.path.expanduser("~"), ".local", "state", "trioet")
 
 
-def _checked(path: str) -> str:
+def checked_path(path: str) -> str:
+    """The path of a socket, if it fits.
+
+    Raises:
+      LocalError: it is too long.
+    """
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise LocalError(
             f"{path} is too long for a socket's name ({MAX_SOCKET_PATH} bytes); "

@@ -18,12 +18,14 @@ from typing import Final, TypeAlias
 import trio
 
 from trioet.errors import MessageError, StepFailed, TrioetError
+from trioet.server.guest_request import BEGINS as GUEST_REQUEST
+from trioet.server.guest_request import GuestRequest, parse_guest_request
 from trioet.server.local import peer_credentials
 from trioet.server.request import REFUSED, STATUS, OpenRequest, RelayRequest, parse_request
 
 log = logging.getLogger(__name__)
 
-Request: TypeAlias = OpenRequest | RelayRequest | None
+Request: TypeAlias = OpenRequest | RelayRequest | GuestRequest | None
 """None asks for the keeper's status."""
 
 MAX_REQUEST: Final = 1024 * 1024
@@ -39,9 +41,15 @@ of the oldest, for who is honest says it at once."""
 class Requests:
     """Reads requests, has them answered, and tells what went wrong."""
 
-    def __init__(self, answer: Callable[[Request], Awaitable[bytes]]) -> None:
-        """``answer`` may raise what its asker is to be told."""
+    def __init__(
+        self,
+        answer: Callable[[Request], Awaitable[bytes]],
+        served: Callable[[Request], Awaitable[None]],
+    ) -> None:
+        """``answer`` may raise what its asker is to be told. The connection lasts until
+        ``served`` returns."""
         self._answer = answer
+        self._served = served
         self._reading: deque[trio.CancelScope] = deque()
 
     async def serve(self, listener: trio.socket.SocketType) -> None:
@@ -59,6 +67,7 @@ class Requests:
     async def _serve_request(self, connection: trio.socket.SocketType) -> None:
         stream = trio.SocketStream(connection)
         async with stream:
+            request: Request = None
             try:
                 if _uid(connection) != os.geteuid():
                     return
@@ -74,6 +83,7 @@ class Requests:
                     await stream.send_all(answer)
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
+            await self._served(request)
 
     async def _read_request(self, stream: trio.SocketStream) -> Request:
         """Read it; None asks for the keeper's status."""
@@ -83,6 +93,8 @@ class Requests:
             self._reading.append(scope)
             try:
                 data = await _read_all(stream)
+                if data.startswith(GUEST_REQUEST):
+                    return parse_guest_request(data)
                 return None if data == STATUS else parse_request(data)
             finally:
                 with suppress(ValueError):  # not there: another has taken the place

@@ -38,6 +38,7 @@ class Shell:
         self._status: int | None = None
         self._stdin_open = True
         self._open = True
+        self._hangup = signal.SIGHUP, HANGUP_GRACE_S
 
     def __repr__(self) -> str:
         return f"<Shell pid={self._running.pid} status={self._status}>"
@@ -118,9 +119,13 @@ class Shell:
         _, status = os.waitpid(self._running.pid, os.WNOHANG)
         self._status = os.waitstatus_to_exitcode(status)
 
+    def hang_up_with(self, number: int, grace_s: float) -> None:
+        """Send another signal than SIGHUP when it is ended, and another while later SIGKILL."""
+        self._hangup = signal.Signals(number), grace_s
+
     def hang_up(self) -> None:
         """Send SIGHUP to the program's session, as a lost terminal does."""
-        self._kill(signal.SIGHUP)
+        self._kill(self._hangup[0])
 
     def _kill(self, number: signal.Signals) -> None:
         if self._status is None:
@@ -130,10 +135,13 @@ class Shell:
     async def aclose(self) -> None:
         """Hang up, wait for the end for a while, then kill. Shielded, and bounded."""
         with trio.CancelScope(shield=True):
-            self._close_descriptors()
+            number, grace_s = self._hangup
+            if number is signal.SIGHUP:
+                self._close_descriptors()  # which is one already
             self.hang_up()
-            with trio.move_on_after(HANGUP_GRACE_S):
+            with trio.move_on_after(grace_s):
                 await self.wait()
+            self._close_descriptors()
             self._kill(signal.SIGKILL)
             await self.wait()
             if self._pidfd >= 0:

@@ -19,7 +19,9 @@ import trio
 from trioet import __version__
 from trioet.errors import LocalError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink
+from trioet.session.attendance import Attendance
 from trioet.session.credit import TERMINAL, Credit, Debt
+from trioet.session.guest import Grant, NoTunnels
 from trioet.session.program import (
     login_shell,
     shell_command,
@@ -90,6 +92,8 @@ class Origin:
     name: str
     directory: str = ""
     """The user's private one for sockets."""
+    grant: Grant | None = None
+    """The client is a guest, who may do no more than this."""
 
 
 class TerminalSession:
@@ -112,9 +116,8 @@ class TerminalSession:
         self._tunnels: ServerTunnels | None = None
         self._screen = Credit()
         self._debt = Debt()
-        self._away_since = trio.current_time()
-        """Infinite while the client is there."""
-        self._came_or_went = trio.lowlevel.ParkingLot()
+        self._grant = origin.grant
+        self.attendance = Attendance()
 
     def __repr__(self) -> str:
         return f"<TerminalSession {self._origin.name} {self._shell!r} pending={len(self._pending)}>"
@@ -137,7 +140,7 @@ class TerminalSession:
             case PacketType.STDIN_EOF:
                 if packet.payload != END_OF_INPUT:
                     raise PacketError("a STDIN_EOF that no client sends")
-                self._input_ends = True
+                self._input_ends = self._may_type
                 self._typed.set()
             case _:
                 assert self._tunnels is not None, "there since the first packet"
@@ -163,7 +166,8 @@ class TerminalSession:
     def _begin(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_PAYLOAD:
             raise PacketError(f"packet type {packet.type} before INITIAL_PAYLOAD")
-        self._payload = decode_initial_payload(packet.payload)
+        payload = decode_initial_payload(packet.payload)
+        self._payload = self._grant.limit(payload) if self._grant else payload
         assert self._nursery is not None, "run() comes first"
         error = _refusal(self._payload)
         accepted = tuple(name for name in FEATURES if name in self._payload.features)
@@ -171,14 +175,21 @@ class TerminalSession:
             self._linked.agree_acks()
         if self._agreed_channels:
             self._screen.agree()
-        self._tunnels = ServerTunnels(
+        self._tunnels = (NoTunnels if self._grant else ServerTunnels)(
             self._linked, self._payload, self._nursery, self._origin.directory, self._screen.grant
         )
         response = InitialResponse(error, accepted, __version__)
         self._linked.send(PacketType.INITIAL_RESPONSE, encode_initial_response(response))
         self._begun.set()
 
+    @property
+    def _may_type(self) -> bool:
+        return self._grant is None or self._grant.write
+
     def _type(self, data: bytes) -> None:
+        if not self._may_type:
+            self._took(len(data))
+            return
         if not self._pending and self._shell is not None:
             taken = self._shell.write_nowait(data)
             self._took(taken)
@@ -196,7 +207,7 @@ class TerminalSession:
 
     def _resize(self, size: WindowSize | None) -> None:
         if size is not None:
-            self._size = size
+            self._size = size = self._grant.size(size) if self._grant else size
             if self._shell is not None:
                 self._shell.resize(size)
         self._sized.set()
@@ -214,6 +225,10 @@ class TerminalSession:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._end_when_left, nursery.cancel_scope)
+                if self._grant is not None:
+                    nursery.start_soon(
+                        self._end_when_deserted, self._grant.linger_s, nursery.cancel_scope
+                    )
                 await self._serve(link)
                 nursery.cancel_scope.cancel()
         finally:
@@ -222,17 +237,21 @@ class TerminalSession:
 
     def _line_changed(self) -> None:
         # A program does not wait for a reader who is away: the replay buffer does, which is larger.
-        is_away = self._linked.proven_line is None
-        self._screen.waive(is_away)
-        if is_away != (self._away_since < math.inf):
-            self._away_since = trio.current_time() if is_away else math.inf
-            self._came_or_went.unpark_all()
+        is_there = self._linked.proven_line is not None
+        self._screen.waive(not is_there)
+        self.attendance.note(is_there)
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
         await self._left.wait()
         self._linked.dealt_with()
         self._linked.send_keepalive()  # for which it waits before it goes
+        session.cancel()
+
+    async def _end_when_deserted(self, linger_s: float, session: trio.CancelScope) -> None:
+        """Guests who do not come back leave nothing behind either."""
+        await self.attendance.wait_deserted(linger_s)
+        log.info("session %s: its guest did not come back", self._origin.name)
         session.cancel()
 
     async def _serve(self, link: ResumableLink) -> None:
@@ -263,7 +282,7 @@ class TerminalSession:
         for failure in failures:
             self._print(f"trioet: {failure}\r\n".encode(errors="replace"))
         if wish.nothing:
-            await self._wait_abandoned()  # if the client does not leave before
+            await self.attendance.wait_deserted(ABANDONED_S)  # if the client does not leave before
             return SessionOver(reason=ABANDONED)
         try:
             shell = await self._start(wish, tunnels)
@@ -277,12 +296,6 @@ class TerminalSession:
         finally:
             await shell.aclose()
         return over
-
-    async def _wait_abandoned(self) -> None:
-        with trio.CancelScope() as scope:
-            while True:
-                scope.deadline = self._away_since + ABANDONED_S
-                await self._came_or_went.park()
 
     async def _serve_program(self, shell: Shell) -> SessionOver:
         async with trio.open_nursery() as nursery:
@@ -309,11 +322,12 @@ class TerminalSession:
                 **tunnels,
             },
         )
-        program = (
-            login_shell(environment)
-            if wish.command is None
-            else shell_command(wish.command, environment)
-        )
+        if self._grant is not None:
+            program = self._grant.program(environment)
+        elif wish.command is None:
+            program = login_shell(environment)
+        else:
+            program = shell_command(wish.command, environment)
         if not wish.pty:
             self._shell = Shell(spawn_on_pipes(program))
             return self._shell
@@ -321,7 +335,10 @@ class TerminalSession:
             await self._sized.wait()
         if notice:
             self._print(f"trioet: {notice}\r\n".encode())
-        self._shell = Shell(spawn_on_pty(program, self._size))
+        size = self._grant.size(self._size) if self._grant else self._size
+        self._shell = Shell(spawn_on_pty(program, size))
+        if self._grant is not None:
+            self._shell.hang_up_with(self._grant.close_signal, self._grant.close_timeout_s)
         return self._shell
 
     def _print(self, output: bytes, packet_type: int = PacketType.TERMINAL_BUFFER) -> None:

@@ -1,0 +1,187 @@
+"""`trioet web`: a command in the browser, for each visitor a session that survives."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from trioet.bootstrap.credentials import new_real_credentials
+from trioet.cli.private import keep_private
+from trioet.cli.terminal import connect_keeper
+from trioet.cli.web_options import is_private, read_options
+from trioet.errors import LocalError, StepFailed
+from trioet.server.guest_request import GuestRequest
+from trioet.server.guests import guests_socket
+from trioet.server.places import runtime_dir
+from trioet.server.request import INVITED, REFUSED
+from trioet.session.descriptors import raise_limit
+from trioet.web.granting import TERM, grant
+from trioet.web.login import token_for
+from trioet.web.options import WebOptions
+from trioet.web.service import Service
+from trioet.web.sessions import Opened
+from trioet.web.static_files import BUILT
+
+KEY_BYTES: Final = 32
+ANSWER_DEADLINE_S: Final = 15.0
+MAX_ANSWER: Final = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    options = read_options(argv)
+    keep_private()
+    raise_limit()
+    quiet = any(word in ("-q", "--quiet") for word in argv[: _end_of_options(argv)])
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # tells every visitor's mishap
+    _warn(options)
+    key = web_key()
+    options = dataclasses.replace(options, token=token_for(options, key))
+    announce = _announcer(options)
+    trio.run(Service(options, KeeperSessions(options), key, announce).run)
+    return 0
+
+
+def _end_of_options(argv: Sequence[str]) -> int:
+    return argv.index("--") if "--" in argv else len(argv)
+
+
+def _announcer(options: WebOptions) -> Callable[[str], None]:
+    def announce(url: str) -> None:
+        link = f"{url}#token={options.token}" if options.token else url
+        print(f"trioet web: {link}", flush=True)
+
+    return announce
+
+
+def _warn(options: WebOptions) -> None:
+    if not options.permit_write:
+        log.info("visitors look on; to let them type: -w")
+    if not (is_private(options) or options.has_tls):
+        log.warning("without TLS (-t) everybody on the way can read along")
+    if not (BUILT / "index.html").exists() and not options.index:
+        log.warning("this trioet was installed without the page for browsers: npm builds it")
+
+
+class KeeperSessions:
+    """Sessions of this user's keeper, on this machine."""
+
+    def __init__(self, options: WebOptions) -> None:
+        self._options = options
+
+    async def open(self, arguments: Sequence[str]) -> Opened:
+        """Ask the keeper, started if need be.
+
+        Raises:
+          LocalError: it refuses, or there is none.
+        """
+        credentials = new_real_credentials()
+        granted = grant(self._options, arguments)
+        request = GuestRequest(credentials, TERM, os.environb, granted)
+        connection = await trio.to_thread.run_sync(connect_keeper)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+        try:
+            with trio.fail_after(ANSWER_DEADLINE_S):
+                await stream.send_all(request.encode())
+                await stream.send_eof()
+                answer = await _read_line(stream)
+            _check(answer)
+        except (trio.TooSlowError, trio.BrokenResourceError):
+            await trio.aclose_forcefully(stream)
+            raise LocalError("the keeper does not answer; its log is keeper.log") from None
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+
+        async def wait_over() -> None:
+            async with stream:
+                try:
+                    await stream.receive_some(1)
+                except trio.BrokenResourceError:
+                    return
+
+        return Opened(credentials, wait_over)
+
+    async def dial(self) -> socket.socket:
+        """Connect to the keeper's door for guests.
+
+        Raises:
+          OSError: nobody is there.
+        """
+        sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)
+        try:
+            sock.connect(guests_socket())
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+
+async def _read_line(stream: trio.SocketStream) -> bytes:
+    answer = b""
+    while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
+        data = await stream.receive_some(MAX_ANSWER)
+        if not data:
+            break
+        answer += data
+    return answer
+
+
+def _check(answer: bytes) -> None:
+    """Raises:
+    StepFailed: the keeper refuses.
+    """
+    if answer.startswith(INVITED):
+        return
+    if b"a request that this keeper does not know" in answer:
+        raise StepFailed(
+            "keeper",
+            "the keeper that runs here is an older trioet's, which knows no guests",
+            "end this user's sessions here (trioet connect -x localhost), and wait for its end",
+        )
+    if answer.startswith(REFUSED):
+        fields = json.loads(answer.removeprefix(REFUSED))
+        raise StepFailed(fields["step"], fields["what"], fields["hint"])
+    raise LocalError("the keeper does not answer; its log is keeper.log")
+
+
+def web_key() -> bytes:
+    """The key that seals this user's cookies, made if need be: so a login outlives a restart.
+
+    Raises:
+      LocalError: there is no place for it.
+    """
+    path = os.path.join(runtime_dir(), "web.key")
+    try:
+        with open(path, "rb") as file:
+            if len(key := file.read()) == KEY_BYTES:
+                return key
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise LocalError(f"cannot read {path}: {error.strerror}") from error
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+    except FileExistsError:
+        return web_key()  # another `trioet web` was quicker
+    except OSError as error:
+        raise LocalError(f"cannot make {path}: {error.strerror}") from error
+    return key

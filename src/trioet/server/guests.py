@@ -1,0 +1,90 @@
+"""The guests of a keeper's user: whose sessions are theirs, and the door that they come by.
+
+That door is a Unix socket in the user's private directory, so whoever serves the web brings
+them there without a port being opened. It leads to no other session than a guest's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from trioet.link.door import Arrival, Deliver, Door, Verdict
+from trioet.link.line import NOTSENT_LOWAT
+from trioet.server.places import checked_path, runtime_dir
+
+MAX_GUESTS: Final = 250
+"""Sessions of guests in one keeper."""
+
+BACKLOG: Final = 64
+
+
+def guests_socket() -> str:
+    """Where guests' connections come to."""
+    return checked_path(os.path.join(runtime_dir(), "guests.sock"))
+
+
+class Guests:
+    """The ids of guests' sessions, and their door, opened for the first of them."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver_to_session = deliver
+        self._over: dict[bytes, trio.Event] = {}
+        self._door = Door(self._deliver)
+        self._is_open = False
+
+    def __len__(self) -> int:
+        return len(self._over)
+
+    def __contains__(self, client_id: bytes) -> bool:
+        return client_id in self._over
+
+    def add(self, client_id: bytes) -> None:
+        """A session is a guest's."""
+        self._over[client_id] = trio.Event()
+
+    def discard(self, client_id: bytes) -> None:
+        """A session is over; it need not have been a guest's."""
+        over = self._over.pop(client_id, None)
+        if over is not None:
+            over.set()
+
+    async def wait_over(self, client_id: bytes) -> None:
+        """Return when the session of that guest is over. Cancellation changes nothing."""
+        over = self._over.get(client_id)
+        if over is not None:
+            await over.wait()
+
+    def open_door(self, start: Callable[..., object]) -> str:
+        """Have the door served by a task that ``start`` starts; return the path of its socket.
+
+        Raises:
+          OSError: it cannot be had.
+        """
+        path = guests_socket()
+        if not self._is_open:
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # in our private directory, and of a keeper that has gone
+            listener = socket.socket(socket.AF_UNIX)
+            try:
+                listener.bind(path)
+                os.chmod(path, 0o600)
+                listener.listen(BACKLOG)
+            except OSError:
+                listener.close()
+                raise
+            self._is_open = True
+            start(self._door.serve, listener)
+        return path
+
+    def _deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
+        if client_id not in self._over:
+            return Verdict.UNKNOWN
+        # What the kernel holds cannot be overtaken, and on a Unix socket nothing else limits it.
+        arrival[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NOTSENT_LOWAT)
+        return self._deliver_to_session(client_id, arrival)

@@ -1,0 +1,254 @@
+"""One connection of a browser: TLS, requests one after the other, or a WebSocket.
+
+Requests are parsed here, as websockets knows no POST; the head of one that asks for a
+WebSocket is given to websockets as it came.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import trio
+from websockets.exceptions import ConnectionClosed
+from websockets.server import ServerProtocol
+from websockets.trio.server import Server, ServerConnection
+from websockets.typing import Subprotocol
+
+from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
+from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
+from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
+from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
+
+log = logging.getLogger(__name__)
+
+REQUEST_DEADLINE_S: Final = 10.0
+"""From accept, or the last answer's end, to a whole request; TLS included."""
+
+IDLE_S: Final = 15.0
+"""How long a connection waits for another request."""
+
+ANSWER_DEADLINE_S: Final = 60.0
+"""For whoever reads an answer slowly."""
+
+MAX_QUEUED: Final = 2
+"""Messages from a browser that wait in memory."""
+
+PING_S: Final = 30.0
+
+END_OF_HEAD: Final = b"\r\n\r\n"
+_TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
+_TCP: Final = socket.IPPROTO_TCP
+
+_GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
+
+Handler = Callable[[ServerConnection, Request, str], Awaitable[None]]
+"""Serves a WebSocket that was accepted: with the request it began with, and its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A subprotocol of the WebSocket."""
+
+    serve: Handler
+    max_message: int
+    """Bytes of a message from a browser."""
+
+    asks_itself: bool = False
+    """A login may be in its first message, and its clients need say no Origin."""
+
+
+class Front:
+    """What all connections have in common. ``context`` is for TLS, and may be replaced."""
+
+    def __init__(
+        self,
+        site: Site,
+        spoken: Mapping[str, Spoken],
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """``spoken`` by subprotocol; the one of the empty name is for who names none."""
+        self._site = site
+        self._spoken = spoken
+        self.context = context
+        self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
+        self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
+        # What websockets wants of a server is to know whether it is closing.
+        self._server = Server([], trio.aclose_forcefully)
+
+    def __repr__(self) -> str:
+        return f"<Front connections={len(self._seats)}>"
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve a connection to its end; owns it. What comes on it harms nobody else."""
+        source = source_of(stream.socket)  # type: ignore[arg-type]  # has all that is asked of it
+        try:
+            with self._seats.taken(source):
+                await self._serve(stream, source)
+        except* Full:
+            log.info("too many connections from %s", source)
+        except* (*_GONE, ConnectionClosed, trio.TooSlowError):
+            pass
+        except* Exception:
+            log.exception("a fault in trioet; please report it")
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _serve(self, transport: trio.SocketStream, source: str) -> None:
+        with suppress(OSError):  # a Unix socket has neither
+            transport.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            transport.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        stream: trio.abc.Stream = transport
+        if self.context is not None:
+            tls = trio.SSLStream(transport, self.context, server_side=True, https_compatible=True)
+            with trio.fail_after(REQUEST_DEADLINE_S):
+                await tls.do_handshake()
+            stream = tls
+        unread, patience = b"", REQUEST_DEADLINE_S
+        while True:
+            try:
+                with trio.fail_after(patience):
+                    head, unread = await _read_head(stream, unread)
+                if not head:
+                    return
+                request = parse_head(head)
+                if request.wants_websocket:
+                    await self._serve_websocket(stream, head, unread, request, source)
+                    return
+                with trio.fail_after(REQUEST_DEADLINE_S):
+                    body, unread = await _read_body(stream, unread, request.length)
+            except BadRequest as error:
+                answer = json_answer({"error": str(error), "hint": ""}, error.status)
+                await self._send(stream, answer, keeps_alive=False)
+                return
+            answer = await self._site.answer(request, body, source)
+            await self._send(
+                stream, answer, keeps_alive=request.keeps_alive, no_body=request.method == "HEAD"
+            )
+            if not request.keeps_alive:
+                return
+            patience = IDLE_S
+
+    async def _send(
+        self, stream: trio.abc.Stream, answer: Answer, *, keeps_alive: bool, no_body: bool = False
+    ) -> None:
+        fields = [*answer.fields, *self._always]
+        if answer.status is not HTTPStatus.NOT_MODIFIED:
+            fields.append(("Content-Length", str(len(answer.body))))
+        if not keeps_alive:
+            fields.append(("Connection", "close"))
+        head = answer_head(answer.status, fields)
+        with trio.fail_after(ANSWER_DEADLINE_S):
+            await stream.send_all(head if no_body else head + answer.body)
+
+    # WebSocket
+
+    async def _serve_websocket(
+        self, stream: trio.abc.Stream, head: bytes, unread: bytes, request: Request, source: str
+    ) -> None:
+        name = self._chosen(request)
+        spoken = self._spoken.get(name)
+        try:
+            self._site.check_host(request)
+            if spoken is None or self._site.place(request) != "ws":
+                raise Refusal(HTTPStatus.NOT_FOUND, "there is no such WebSocket here")
+            self._site.check_origin(request, required=not spoken.asks_itself)
+            if not (spoken.asks_itself or await self._site.is_logged_in(request, source)):
+                raise Refusal(HTTPStatus.UNAUTHORIZED, "log in first")
+        except Refusal as refusal:
+            await self._send(stream, refusal.answer, keeps_alive=False)
+            return
+        async with trio.open_nursery() as nursery:
+            protocol = ServerProtocol(
+                select_subprotocol=lambda _protocol, _offered: Subprotocol(name) if name else None,
+                max_size=spoken.max_message,
+            )
+            browser = ServerConnection(
+                nursery,
+                _Replayed(stream, head + END_OF_HEAD + unread),
+                protocol,
+                self._server,
+                ping_interval=PING_S,
+                ping_timeout=PING_S,
+                max_queue=MAX_QUEUED,
+            )
+            with trio.fail_after(REQUEST_DEADLINE_S):
+                await browser.handshake(server_header=None)
+            if protocol.state.name == "OPEN":
+                browser.start_keepalive()
+                async with browser:
+                    await spoken.serve(browser, request, source)
+            nursery.cancel_scope.cancel()
+
+    def _chosen(self, request: Request) -> str:
+        """The first subprotocol of a client's that is spoken here, if any is."""
+        offered = request.fields.get("sec-websocket-protocol", "").split(",")
+        words = [each.strip() for each in offered]
+        return next((word for word in words if word in self._spoken), words[0])
+
+
+class _Replayed(trio.abc.HalfCloseableStream):
+    """A stream of which something was read already, and comes once more."""
+
+    def __init__(self, stream: trio.abc.Stream, read: bytes) -> None:
+        self._stream = stream
+        self._read = read
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._read:
+            await trio.lowlevel.checkpoint()
+            size = max_bytes or len(self._read)
+            data, self._read = self._read[:size], self._read[size:]
+            return data
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        else:
+            await self._stream.aclose()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _read_head(stream: trio.abc.Stream, unread: bytes) -> tuple[bytes, bytes]:
+    """Return a head without the empty line, and what came behind it; nothing at the end.
+
+    Raises:
+      BadRequest: it is too long, or ends in the middle.
+    """
+    while (end := unread.find(END_OF_HEAD)) < 0:
+        if len(unread) > MAX_HEAD:
+            break
+        data = await stream.receive_some(MAX_HEAD)
+        if not data and not unread:
+            return b"", b""
+        if not data:
+            raise BadRequest(HTTPStatus.BAD_REQUEST, "the end in the middle of a request")
+        unread += data
+    if not 0 <= end <= MAX_HEAD:
+        what = f"a request with more than {MAX_HEAD} bytes before its body"
+        raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, what)
+    return unread[:end], unread[end + len(END_OF_HEAD) :]
+
+
+async def _read_body(stream: trio.abc.Stream, unread: bytes, length: int) -> tuple[bytes, bytes]:
+    while len(unread) < length:
+        data = await stream.receive_some(length - len(unread))
+        if not data:
+            raise BadRequest(HTTPStatus.BAD_REQUEST, "the end in the middle of a body")
+        unread += data
+    return unread[:length], unread[length:]

@@ -1,0 +1,74 @@
+"""What the operator of `trioet web` wants, whatever way it was said."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+DEFAULT_PORT: Final = 8080
+"""GoTTY's."""
+
+DEFAULT_ARGUMENT: Final = r"[A-Za-z0-9@%_+=:,./][A-Za-z0-9@%_+=:,./-]*"
+"""What visitors may give as an argument, unless said: nothing that is an option to a program."""
+
+DEFAULT_LINGER_S: Final = 24 * 3600.0
+"""How long a session waits for its visitor: a laptop may sleep over night."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """The options of `trioet web`, most by GoTTY's names."""
+
+    command: tuple[str, ...]
+    address: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    unix_socket: str = ""
+    path: str = "/"
+    """The base path; begins and ends with a slash."""
+
+    permit_write: bool = False
+    permit_arguments: bool = False
+    argument_pattern: re.Pattern[str] = field(default_factory=lambda: re.compile(DEFAULT_ARGUMENT))
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """User -> password, in clear or as an argon2 hash (``$argon2id$…``)."""
+
+    wants_token: bool = False
+    token: str = ""
+    """Made of it; see trioet.web.login.token_for."""
+
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    """Visitors need a certificate that this one has signed."""
+
+    hostnames: tuple[str, ...] = ()
+    """Names that this server goes by, beside the machine's."""
+
+    ws_origin: re.Pattern[str] | None = None
+    index: str = ""
+    title_format: str = "{{ .command }}@{{ .hostname }}"
+    reconnect_s: int | None = None
+    max_connection: int = 0
+    once: bool = False
+    timeout_s: float = 0
+    width: int = 0
+    height: int = 0
+    close_signal: int = signal.SIGHUP
+    close_timeout_s: float = 10
+    linger_s: float = DEFAULT_LINGER_S
+    preferences: Mapping[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<WebOptions {self.command[0]} write={self.permit_write}>"
+
+    @property
+    def has_tls(self) -> bool:
+        return bool(self.tls_certificate)
+
+    @property
+    def needs_login(self) -> bool:
+        """Visitors have to say a password or a token first."""
+        return bool(self.credentials or self.wants_token)
