@@ -216,10 +216,10 @@ def test_the_exit_status_is_told_and_enter_begins_anew(make_web: MakeWeb, visit:
 def test_the_user_ends_a_session_for_good(
     make_web: MakeWeb, visit: MakeVisit, tmp_path: Path
 ) -> None:
-    seen = visit(make_web("-w").port)
-    seen.until_ready()
     ended = tmp_path / "ended"
-    seen.run(f"trap 'echo yes > {ended}; exit' HUP")
+    program = f"trap 'echo yes > {ended}; exit' HUP; echo ready; while :; do sleep 0.1; done"
+    seen = visit(make_web("-w", command=("sh", "-c", program)).port)
+    seen.until_shown("ready")
     seen.page.click("#open-settings")
     seen.page.click("#settings [data-do=end]")
     seen.until_notice("over: you have ended it. Enter begins")
