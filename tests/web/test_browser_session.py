@@ -6,12 +6,13 @@ import hashlib
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from browsing import Wire
+from browsing import PATIENCE_S, Wire
 from fixtures_web import MakeVisit, MakeWeb
 from keepers import keepers_in
 
@@ -210,6 +211,22 @@ def test_the_exit_status_is_told_and_enter_begins_anew(make_web: MakeWeb, visit:
     seen.type("echo a new she''ll\n")
     seen.until_shown("\na new shell\n")
     assert "\nlast words\n" in seen.text
+
+
+def test_the_user_ends_a_session_for_good(
+    make_web: MakeWeb, visit: MakeVisit, tmp_path: Path
+) -> None:
+    ended = tmp_path / "ended"
+    program = f"trap 'echo yes > {ended}; exit' HUP; echo ready; while :; do sleep 0.1; done"
+    seen = visit(make_web("-w", command=("sh", "-c", program)).port)
+    seen.until_shown("ready")
+    seen.page.click("#open-settings")
+    seen.page.click("#settings [data-do=end]")
+    seen.until_notice("over: you have ended it. Enter begins")
+    deadline = time.monotonic() + PATIENCE_S
+    while not (ended.exists() and ended.read_text() == "yes\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_last_output_of_a_program_arrives(make_web: MakeWeb, visit: MakeVisit) -> None:

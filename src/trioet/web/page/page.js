@@ -330,7 +330,7 @@ onBrowserTheme(() => apply(settings.all));
 $("#open-search").addEventListener("click", openSearch);
 $("#open-settings").addEventListener(
   "click",
-  settingsPanel(settings, () => terminal.focus()),
+  settingsPanel(settings, { end: () => session?.leave(), closed: () => terminal.focus() }),
 );
 // Not every browser makes room for a phone's keyboard by itself.
 visualViewport?.addEventListener("resize", () => {

@@ -100,9 +100,10 @@ export class Session {
     this.liveness.stop();
   }
 
-  /** The user leaves for good: end the program too. */
+  /** The user leaves for good: end the program too, if it can be told. There is no answer. */
   leave() {
     this.link.send(Type.SESSION_OVER, left());
+    this.#over({ status: null, signal: null, reason: "you have ended it" });
   }
 
   type(data) {

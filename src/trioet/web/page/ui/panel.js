@@ -3,7 +3,8 @@
 import { $ } from "./dom.js";
 import { AUTOMATIC, THEMES } from "./themes.js";
 
-export function settingsPanel(settings, closed) {
+/** Returns what opens it. `end()` ends the session, `closed()` is called when the dialog is gone. */
+export function settingsPanel(settings, { end, closed }) {
   const dialog = $("#settings");
   const form = $("form", dialog);
   const fields = [...form.elements].filter(({ name }) => name);
@@ -23,6 +24,10 @@ export function settingsPanel(settings, closed) {
     settings.set(target.name, target.type === "checkbox" ? target.checked : target.value),
   );
   $("[data-do=reset]", form).addEventListener("click", () => settings.reset());
+  $("[data-do=end]", form).addEventListener("click", () => {
+    dialog.close();
+    end();
+  });
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
   dialog.addEventListener("close", closed);
   return () => {
