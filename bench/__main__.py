@@ -1,4 +1,4 @@
-"""`python -m bench`: a table, trioet beside Eternal Terminal, ssh and mosh; and one beside goscon."""
+"""`python -m bench`: trioet beside Eternal Terminal, ssh and mosh, and beside goscon."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main() -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     rows = [row.name for row in (*ROWS, *tunnels.rows())] + [row.name for row in SCON_ROWS]
-    peers = [peer.name for peer in (*PEERS, *SCON_PEERS)]
+    peers = [peer.name for peer in PEERS] + [peer.name for peer in SCON_PEERS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", type=_some_of(rows), default=[], metavar="ROW,…", help=f"of {', '.join(rows)}"

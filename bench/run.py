@@ -53,9 +53,7 @@ def start_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Peer], li
     return peers, left_out
 
 
-def start_scon_peers(
-    wanted: Sequence[str], stack: ExitStack
-) -> tuple[list[SconPeer], list[str]]:
+def start_scon_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[SconPeer], list[str]]:
     """The same for the peers of the rows of stable connections, and for what is behind them."""
     tunnels.allow_many_files(MANY + OTHERS)
     place = stack.enter_context(private_place())

@@ -11,7 +11,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -48,7 +48,7 @@ def backends() -> Iterator[dict[str, int]]:
             os.waitpid(pid, 0)
 
 
-def _live(serve, listener: socket.socket) -> None:
+def _live(serve: Callable[[socket.socket], None], listener: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(listener)

@@ -125,8 +125,7 @@ class Haproxy(SconPeer):
 
     def argv(self) -> list[str]:
         listens = "".join(
-            f"listen {name}\n  bind 127.0.0.1:{self._ports[name]}\n"
-            f"  server one 127.0.0.1:{port}\n"
+            f"listen {name}\n  bind 127.0.0.1:{self._ports[name]}\n  server one 127.0.0.1:{port}\n"
             for name, port in self.backends.items()
         )
         config = self.place / "haproxy.cfg"
