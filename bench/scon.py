@@ -95,16 +95,18 @@ def measure_streams(streams: int, peer: SconPeer, scale: Scale) -> Sample:
 def measure_memory(peer: SconPeer, scale: Scale) -> Sample:
     """What a server grows by with each session that has echoed a kilobyte and says no more."""
     count = QUICK_TRIES if scale is QUICK else IDLE
-    sessions = [_idle(peer) for _ in range(QUICK_TRIES)]  # what only the first ones cost
-    try:
-        time.sleep(SETTLE_S)
-        before = processes.memory(peer.processes())
-        sessions += [_idle(peer) for _ in range(count)]
-        time.sleep(SETTLE_S)
-        after = processes.memory(peer.processes())
-    finally:
-        for session in sessions:
-            session.close()
+    sessions: list[Plain] = []
+    with peer.afresh() as fresh:
+        try:
+            sessions += [_idle(fresh) for _ in range(QUICK_TRIES)]  # what only the first ones cost
+            time.sleep(SETTLE_S)
+            before = processes.memory(fresh.processes())
+            sessions += [_idle(fresh) for _ in range(count)]
+            time.sleep(SETTLE_S)
+            after = processes.memory(fresh.processes())
+        finally:
+            for session in sessions:
+                session.close()
     return {"rss": (after.rss - before.rss) / count, "pss": (after.pss - before.pss) / count}
 
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from bench import processes
 from bench.place import PROJECT, free_port
@@ -79,6 +81,20 @@ class SconPeer:
           BenchError, OSError, HandshakeError: there is none.
         """
         return Scp(self.port, backend.encode())
+
+    @contextmanager
+    def afresh(self) -> Iterator[Self]:
+        """The same once more, in processes that have done nothing yet; ended afterwards.
+
+        Raises:
+          BenchError: it does not start.
+        """
+        other = type(self)(self.place, self.backends)
+        try:
+            other.start()
+            yield other
+        finally:
+            other.stop()
 
     def processes(self) -> set[int]:
         """Those that serve; none if nothing stands there."""
