@@ -38,6 +38,9 @@ PARTING_S: Final = 5.0
 """How long a peer that has ended the session is left its connection, to read that we know."""
 
 
+OVER: Final = "the peer has ended the session"
+
+
 class PeerOver(LineBroken):
     """The peer has ended the session: no other line is needed."""
 
@@ -362,11 +365,9 @@ class SconLink:
         async def converse() -> None:
             self.attach(attachment)
             attachment.greet(greeting())
-            try:
-                await self.carry(attachment, position, rest)
-            except PeerOver:
-                await self._part(attachment)
-                raise
+            await self.carry(attachment, position, rest)
+            await self._part(attachment)
+            raise PeerOver(OVER)
 
         await self._lines.run(attachment, converse)
 
@@ -413,7 +414,7 @@ class SconLink:
     async def carry(
         self, attachment: StreamAttachment, position: int, rest: bytes, skip: int = 0
     ) -> None:
-        """Send from ``position`` on; read until the line breaks.
+        """Send from ``position`` on; read until the line breaks or the peer ends the session.
 
         ``skip`` bytes of what comes were received before.
         """
@@ -429,7 +430,6 @@ class SconLink:
                 data, skip = data[dropped:], skip - dropped
             self._open(data)
             await self._make_ready(attachment)
-        raise PeerOver("the peer has ended the session")
 
     async def _make_ready(self, attachment: StreamAttachment) -> None:
         await self._receiver.ready()
