@@ -1,1 +1,7 @@
-"""How trioet compares with Eternal Terminal, ssh and mosh. Run it: `python -m bench`."""
+"""How trioet compares with Eternal Terminal, ssh, mosh and goscon. Run it: `python -m bench`."""
+
+import sys
+from pathlib import Path
+
+# trioet of this checkout, whatever is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))

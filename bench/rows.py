@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
-
-from bench.peers import Peer
+from typing import Final, Generic, Protocol, TypeVar
 
 Sample = Mapping[str, float]
 """One round's figures of one peer, by metric."""
@@ -62,12 +60,26 @@ class Line:
     """What trioet's first metric is compared with at the others; the same metric if empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Contestant(Protocol):
+    """What is measured: a column of the table."""
+
+    name: str
+    title: str
+    only: tuple[str, ...]
+
+    def version(self) -> str:
+        """What exactly it is."""
+
+
+PeerT = TypeVar("PeerT", bound=Contestant)
+
+
+@dataclass(frozen=True)
+class Row(Generic[PeerT]):
     """One measurement, which may fill several lines."""
 
     name: str
     lines: tuple[Line, ...]
-    measure: Callable[[Peer, Scale], Sample]
-    suits: Callable[[Peer], bool] = lambda peer: True
+    measure: Callable[[PeerT, Scale], Sample]
+    suits: Callable[[PeerT], bool] = lambda peer: True
     rounds: int = 3

@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import tunnels
 from bench.peers import PEERS, Peer, missing_programs
 from bench.place import make_privilege_separation, private_place, quiet_home
-from bench.rows import Row, Sample, Scale
+from bench.rows import Contestant, PeerT, Row, Sample, Scale
+from bench.scon_backend import backends
+from bench.scon_peers import MANY, OTHERS, SCON_PEERS, SconPeer, missing_scon_programs
 from bench.session import connected
 from bench.sshd import make_keys
 from bench.table import Results
 from bench.terminal import BenchError
+from trioet.errors import TrioetError
 
 
 def start_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Peer], list[str]]:
@@ -49,7 +53,32 @@ def start_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Peer], li
     return peers, left_out
 
 
-def measure(row: Row, peers: Sequence[Peer], scale: Scale, rounds: int) -> Results:
+def start_scon_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[SconPeer], list[str]]:
+    """The same for the peers of the rows of stable connections, and for what is behind them."""
+    tunnels.allow_many_files(MANY + OTHERS)
+    place = stack.enter_context(private_place())
+    ports = stack.enter_context(backends())
+    peers: list[SconPeer] = []
+    left_out: list[str] = []
+    for kind in SCON_PEERS:
+        if wanted and kind.name not in wanted:
+            continue
+        if missing := missing_scon_programs(kind):
+            left_out.append(f"{kind.title} is left out: {', '.join(missing)} not on PATH")
+            continue
+        peer = kind(place, ports)
+        stack.callback(peer.stop)
+        try:
+            peer.start()
+            peer.open("echo").close()
+        except (BenchError, OSError, TrioetError) as error:
+            left_out.append(f"{kind.title} is left out: {error}")
+        else:
+            peers.append(peer)
+    return peers, left_out
+
+
+def measure(row: Row[PeerT], peers: Sequence[PeerT], scale: Scale, rounds: int) -> Results:
     """Measure one row; a peer that fails in one round has another chance in the next."""
     results = Results(row)
     suited = [
@@ -69,7 +98,7 @@ def measure(row: Row, peers: Sequence[Peer], scale: Scale, rounds: int) -> Resul
     return results
 
 
-def machine_facts(peers: Sequence[Peer]) -> list[str]:
+def machine_facts(peers: Sequence[Contestant]) -> list[str]:
     """What the figures depend on."""
     versions = "; ".join(peer.version() for peer in peers)
     home = "covered up" if quiet_home() else "the user's own, which counts in connect"

@@ -5,20 +5,25 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from bench.rows import Line, Row, Sample
 
-OURS: Final = "trioet"
 NOTHING: Final = "-"
-COMPARED: Final = ("et", "ssh")
+COMPARED: Final = (
+    ("trioet", "et"),
+    ("trioet", "ssh"),
+    ("scon", "goscon"),
+    ("scon2", "goscon"),
+)
+"""Peers of which a table with both shows the ratio."""
 
 
 @dataclass
 class Results:
     """All that was measured of one row: for each peer a sample, or None, per round."""
 
-    row: Row
+    row: Row[Any]
     samples: dict[str, list[Sample | None]] = field(default_factory=dict)
     troubles: dict[str, list[str]] = field(default_factory=dict)
 
@@ -30,10 +35,10 @@ class Results:
             if sample is not None and metric in sample
         ]
 
-    def ratio(self, peer: str, line: Line) -> float | None:
-        """Median over the rounds of trioet's figure by that of ``peer`` in the same round."""
+    def ratio(self, own: str, peer: str, line: Line) -> float | None:
+        """Median over the rounds of the figure of ``own`` by that of ``peer`` in the same round."""
         ours, theirs = line.metrics[0], line.base or line.metrics[0]
-        rounds = zip(self.samples.get(OURS, []), self.samples.get(peer, []), strict=False)
+        rounds = zip(self.samples.get(own, []), self.samples.get(peer, []), strict=False)
         ratios = [
             mine[ours] / other[theirs]
             for mine, other in rounds
@@ -44,15 +49,16 @@ class Results:
 
 def markdown(results: Sequence[Results], titles: dict[str, str]) -> str:
     """One table, peers as columns."""
-    compared = [name for name in COMPARED if name in titles and OURS in titles]
-    header = ["", *titles.values(), *(f"{OURS} ÷ {titles[name]}" for name in compared), "goal"]
+    compared = [pair for pair in COMPARED if titles.keys() >= {*pair}]
+    ratios = [f"{titles[own]} ÷ {titles[peer]}" for own, peer in compared]
+    header = ["", *titles.values(), *ratios, "goal"]
     lines = [header, ["---"] * len(header)]
     for result in results:
         for line in result.row.lines:
             cells = [_cell(result, peer, line) for peer in titles]
             if set(cells) == {NOTHING}:
                 continue
-            ratios = [_ratio(result.ratio(peer, line)) for peer in compared]
+            ratios = [_ratio(result.ratio(own, peer, line)) for own, peer in compared]
             lines.append([line.label, *cells, *ratios, line.goal])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -60,11 +60,11 @@ def suits(peer: Peer) -> bool:
     return peer.name in OPTIONS
 
 
-def allow_many_files() -> None:
+def allow_many_files(count: int = OPEN_FILES) -> None:
     """Let this process, and what it starts from now on, open a file for each of many channels."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def _idle_channel(peer: Peer) -> Iterator[tuple[Terminal, int]]:
         yield terminal, port
 
 
-def rows(stream_bytes: int | None = None) -> Sequence[Row]:
+def rows(stream_bytes: int | None = None) -> Sequence[Row[Peer]]:
     """The rows; each stream measurement moves ``stream_bytes`` bytes at a time, or its default."""
     kinds = (
         ("tunnel", "L", 1),
@@ -255,7 +255,7 @@ def rows(stream_bytes: int | None = None) -> Sequence[Row]:
     return (*streams, SETUPS_ROW, FAR_SETUPS_ROW, MEMORY_ROW, IDLE_ROW)
 
 
-def _stream_row(name: str, side: str, streams: int, stream_bytes: int | None) -> Row:
+def _stream_row(name: str, side: str, streams: int, stream_bytes: int | None) -> Row[Peer]:
     def measure(peer: Peer, scale: Scale) -> Sample:
         default = QUICK_STREAM_BYTES if scale is QUICK else STREAM_BYTES
         return measure_streams(side, streams, stream_bytes or default, peer, scale)
@@ -290,7 +290,7 @@ def _stream_row(name: str, side: str, streams: int, stream_bytes: int | None) ->
     )
 
 
-def _setups_row(name: str, from_where: str, measure: Callable[[Peer, Scale], Sample]) -> Row:
+def _setups_row(name: str, from_where: str, measure: Callable[[Peer, Scale], Sample]) -> Row[Peer]:
     return Row(
         name=name,
         lines=tuple(

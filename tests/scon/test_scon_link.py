@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lines import Cable
 from trioet.errors import PeerError, SessionLost
 from trioet.link.line import Line, LineBroken
-from trioet.scon.link import ACK_EVERY, PeerOver, SconLink
+from trioet.scon.link import ACK_EVERY, PARTING_S, PeerOver, SconLink
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.scon_kept import BLOCK
 from trioet.wire.scon_sealed import SealedKeys
@@ -258,7 +258,25 @@ async def test_after_the_end_and_after_the_session_nothing_comes() -> None:
         assert client.unacknowledged == 0
         client.send_over()
         await trio.testing.wait_all_tasks_blocked()
+        assert client.unacknowledged == 0
+        assert not server.has_room()
+        assert not failures, "the client has its connection until it closes it"
+        client.close()
+        await trio.testing.wait_all_tasks_blocked()
         assert any(isinstance(error, PeerOver) for error in failures)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_ended_the_session_and_does_not_close_is_not_waited_for_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    client, server = Pair(sealed=True).links
+    cable = Cable()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, client, cable.client, 0)
+        client.send_over()
+        with trio.fail_after(PARTING_S + 1), pytest.raises(PeerOver):
+            await server.run(cable.server, 0, lambda: b"")
         nursery.cancel_scope.cancel()
 
 

@@ -15,6 +15,7 @@ from scon_caller import Caller
 from scon_ends import QUICK, dial_port, echo, listen, serving
 from trioet.errors import UsageError
 from trioet.link.line import LineBroken
+from trioet.scon import server as scon_server
 from trioet.scon.counters import Counters
 from trioet.scon.directory import LAST_ID, OwnDirectory
 from trioet.scon.opening import open_scon_stream
@@ -447,6 +448,30 @@ async def test_cancelling_only_accept_lets_sessions_end_as_they_do() -> None:
             assert not returned.is_set()
             await caller.stream.aclose()
             await returned.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def test_memory_is_given_back_also_after_accepting_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scon_server, "TRIM_EVERY_S", 0.05)
+    monkeypatch.setattr(scon_server, "QUIET_S", 0.1)
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepting = trio.CancelScope()
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            port = await listen(nursery, echo)
+            server = SconServer(dial_port(port), Policy(reuse_buffer=BLOCK))
+            nursery.start_soon(server.serve, listener, accepting)
+            caller = Caller(listener.getsockname()[1])
+            await caller.begin()
+            accepting.cancel()
+            for _ in range(20):
+                await caller.say(bytes(BLOCK))
+                await caller.hear(BLOCK)
+            assert server.sessions
+            await until(lambda: server.kept_bytes <= 2 * BLOCK)
+            caller.close()
             nursery.cancel_scope.cancel()
 
 

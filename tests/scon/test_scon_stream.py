@@ -222,6 +222,23 @@ async def test_aclose_delivers(secure: Secure) -> None:
             await ended.wait()
 
 
+async def test_a_sealed_session_ends_on_the_connection_that_it_has() -> None:
+    async def flood(stream: trio.SocketStream) -> None:
+        async with stream:
+            while True:
+                await stream.send_all(bytes(64 * 1024))
+
+    with trio.fail_after(LONG):
+        async with serving(flood) as ends:
+            for _ in range(20):
+                secure = Secure.REQUIRED
+                async with open_scon_stream("127.0.0.1", ends.port, secure=secure) as stream:
+                    await stream.receive_some()
+            await until(lambda: not ends.server.sessions)
+            assert ends.server.counters.accepts == 20
+            assert ends.server.counters.close_reasons == {Ended.CLIENT_CLOSED.value: 20}
+
+
 async def test_a_stream_that_is_cancelled_leaves_nothing_open() -> None:
     before = descriptors()
     with trio.fail_after(LONG):

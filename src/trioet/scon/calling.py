@@ -13,7 +13,7 @@ from trioet.errors import HandshakeError, SessionLost, TooFarBehind, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.lines import PeerClosed, receive
 from trioet.link.resumable import Refused
-from trioet.scon.link import PeerOver, Receiver, SconLink, StreamAttachment
+from trioet.scon.link import OVER, PeerOver, Receiver, SconLink, StreamAttachment
 from trioet.scon.policy import MAX_KEPT, Secure
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.messages import ConnectStatus
@@ -107,6 +107,7 @@ class CallingLink(SconLink):
             await self.carry(attachment, 0, rest)
         else:
             await self._resume(attachment)
+        raise PeerOver(OVER)
 
     async def _begin(self, attachment: StreamAttachment, target: bytes) -> bytes:
         private = secrets.randbelow(2**PRIVATE_BITS - 1) + 1

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 import trio
 
-from trioet.errors import SessionLost
+from trioet.errors import PeerError, SessionLost
 from trioet.link.attachment import Attachment
 from trioet.link.line import Line, LineBroken
 from trioet.link.lines import Lines, PeerClosed, receive
@@ -31,6 +32,13 @@ from trioet.wire.scon_streams import Inward, Outward
 
 ACK_EVERY: Final = 64 * 1024
 """Bytes received between two acknowledgements in the sealed form."""
+
+
+PARTING_S: Final = 5.0
+"""How long a peer that has ended the session is left its connection, to read that we know."""
+
+
+OVER: Final = "the peer has ended the session"
 
 
 class PeerOver(LineBroken):
@@ -182,9 +190,9 @@ class SconLink:
             self.trim(self._max_kept)
 
     def has_room(self) -> bool:
-        """True when what is sent now would go out now."""
+        """True when what is sent now would go out now, and somebody wants it."""
         attachment = self._lines.proven
-        if attachment is None or attachment.blocked:
+        if attachment is None or attachment.blocked or self._peer_over:
             return False
         return self._sealing is None or self.unacknowledged < self._max_kept
 
@@ -315,6 +323,11 @@ class SconLink:
         return self._kept.sent - (self._inward.acknowledged if self._inward else 0)
 
     @property
+    def _peer_over(self) -> bool:
+        """The peer has no more use for the session."""
+        return self._inward is not None and self._inward.over
+
+    @property
     def received(self) -> int:
         """Bytes of the wire that need not come again."""
         return self._inward.received if self._inward else 0
@@ -344,7 +357,8 @@ class SconLink:
         the line in any case. Cancellation loses nothing but the line.
 
         Raises:
-          LineBroken, PeerError: what ended it.
+          LineBroken, PeerError: what ended it. PeerOver once the peer has closed the line, or had
+              PARTING_S for it.
         """
         attachment = self.new_attachment(line)
 
@@ -352,8 +366,22 @@ class SconLink:
             self.attach(attachment)
             attachment.greet(greeting())
             await self.carry(attachment, position, rest)
+            await self._part(attachment)
+            raise PeerOver(OVER)
 
         await self._lines.run(attachment, converse)
+
+    async def _part(self, attachment: StreamAttachment) -> None:
+        """Let the peer have our acknowledgements, of its own last ones too, and close first.
+
+        If we did, it might read of the end before it has acted on that, or not read it at all: a
+        close with something unread is a reset (RFC 2525, 2.17). Then it would come again, to ask
+        for a session that is no more.
+        """
+        with trio.move_on_after(PARTING_S), suppress(LineBroken, PeerError):
+            while True:
+                self._open(await receive(attachment.line))
+                await self._make_ready(attachment)
 
     def new_attachment(self, line: Line) -> StreamAttachment:
         """A place for a line that will carry this link."""
@@ -386,7 +414,7 @@ class SconLink:
     async def carry(
         self, attachment: StreamAttachment, position: int, rest: bytes, skip: int = 0
     ) -> None:
-        """Send from ``position`` on; read until the line breaks.
+        """Send from ``position`` on; read until the line breaks or the peer ends the session.
 
         ``skip`` bytes of what comes were received before.
         """
@@ -394,16 +422,14 @@ class SconLink:
         attachment.start(position)
         self._changed.unpark_all()
         await self._make_ready(attachment)  # for what the line before has left
-        data = rest or await receive(attachment.line)
-        while True:
+        while not self._peer_over:
+            data = rest or await receive(attachment.line)
+            rest = b""
             if skip:
                 dropped = min(skip, len(data))
                 data, skip = data[dropped:], skip - dropped
             self._open(data)
             await self._make_ready(attachment)
-            if self._inward is not None and self._inward.over:
-                raise PeerOver("the peer has ended the session")
-            data = await receive(attachment.line)
 
     async def _make_ready(self, attachment: StreamAttachment) -> None:
         await self._receiver.ready()

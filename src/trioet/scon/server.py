@@ -125,11 +125,12 @@ class SconServer:
         and sessions that began here are over.
         """
         listener.setblocking(False)
-        async with trio.open_nursery() as nursery:
-            with listener, accepting or trio.CancelScope():
-                async with trio.open_nursery() as helpers:
-                    helpers.start_soon(self._trim_for_ever)
+        async with trio.open_nursery() as beside:
+            beside.start_soon(self._trim_for_ever)
+            async with trio.open_nursery() as nursery:
+                with listener, accepting or trio.CancelScope():
                     await self._accept_for_ever(listener, nursery)
+            beside.cancel_scope.cancel()
 
     async def _accept_for_ever(self, listener: socket.socket, nursery: trio.Nursery) -> None:
         while True:
