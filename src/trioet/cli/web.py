@@ -20,8 +20,7 @@ from trioet.cli.terminal import connect_keeper
 from trioet.cli.web_options import is_private, read_options
 from trioet.errors import LocalError, StepFailed
 from trioet.server.guest_request import GuestRequest
-from trioet.server.guests import guests_socket
-from trioet.server.places import runtime_dir
+from trioet.server.places import guests_socket, runtime_dir
 from trioet.server.request import INVITED, REFUSED
 from trioet.session.descriptors import raise_limit
 from trioet.web.granting import TERM, grant
