@@ -3,7 +3,8 @@
 A request is a block like an environment: records ``name=value``, each followed by a zero
 byte, ``env`` once for each variable; then end of file. The answer is one line, which the
 terminal hands to its client as it is: ``TRIOET:``, ``TRIOET-RELAY:`` or ``TRIOET-ERROR:``,
-and JSON; to one who asked for a guest's session, ``TRIOET-GUEST:`` instead of the first. Both sides pass over what they do not know, so that a newer one can talk to an older.
+and JSON; of a guest's session it says ``TRIOET-GUEST:`` instead of the first. Both sides pass
+over what they do not know, so that a newer one can talk to an older.
 
 Imports next to nothing, for the terminal's sake.
 """
