@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from farside import SOURCE, FarSide
 from keepers import keepers_in
 from trioet.bootstrap.credentials import new_real_credentials
-from trioet.cli.terminal import ask_keeper
+from trioet.cli.terminal import ask_keeper, connect_keeper
 from trioet.cli.web_options import read_options
 from trioet.server.request import INVITED, OpenRequest
 from trioet.wire.handshake import connect_request_frame
@@ -137,6 +137,7 @@ async def answer_to(host: WebHost, client_id: bytes) -> bytes:
 
 async def test_sessions_of_the_user_there_are_out_of_reach_through_ssh(far_side: FarSide) -> None:
     own = new_real_credentials()
+    (await trio.to_thread.run_sync(connect_keeper)).close()
     request = OpenRequest(own, "xterm", {}).encode()
     answer = await trio.to_thread.run_sync(ask_keeper, request)
     assert answer.startswith(INVITED)
