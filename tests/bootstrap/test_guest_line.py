@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -68,10 +69,8 @@ def test_what_makes_no_sense_is_refused(change: dict[str, object]) -> None:
 
 @given(st.binary() | st.binary().map(lambda data: LINE[:-1] + data))
 def test_a_line_of_anything_is_refused_politely(line: bytes) -> None:
-    try:
+    with contextlib.suppress(PeerError):
         parse_guest_line(line)
-    except PeerError:
-        pass
 
 
 # The answer
@@ -135,7 +134,5 @@ def test_endless_noise_is_given_up() -> None:
 
 @given(st.lists(st.binary() | st.sampled_from([ANSWER, b"TRIOET-GUEST:", b"TRIOET-ERROR:{}\n"])))
 def test_output_of_anything_gives_an_offer_or_an_error(pieces: list[bytes]) -> None:
-    try:
+    with contextlib.suppress(TrioetError):
         read(*pieces)
-    except TrioetError:
-        pass

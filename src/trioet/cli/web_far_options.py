@@ -53,6 +53,8 @@ def read_far(given: argparse.Namespace) -> Far | None:
     if host.port is not None:
         raise UsageError(f"{taken.connect}: the port of sshd is ssh's business: -o Port=…")
     target = ssh_target(host, taken)
+    if taken.terminal_path and taken.terminal_path.rpartition("/")[2] != "trioet":
+        raise UsageError("--terminal-path: only a trioet opens sessions for visitors of the web")
     guest_command(terminal_path=taken.terminal_path)  # it can be said to a shell
     return Far(
         target._replace(options=(*ASKS_NOBODY, *target.options)),
