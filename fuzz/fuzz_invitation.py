@@ -109,7 +109,7 @@ TARGET = Target(
         b'Gmotd\nTRIOET-GUEST:{"version":"0.1.0","socket":"/run/x","ports":[2022,2023]}\r\n',
         b"G" + FAILURE,
         b'G{"id":"1234567890123456","passkey":"1","term":"xterm","write":"","argv":["ls","\\udcff"],'
-        b'"rows":0,"columns":0,"linger":1,"close_signal":1,"close_timeout":10}\n',
+        b'"rows":0,"columns":0,"start":1,"linger":1,"close_signal":1,"close_timeout":10}\n',
     ],
     refusals=(PeerError, StepFailed),
 )

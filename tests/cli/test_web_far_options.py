@@ -13,6 +13,7 @@ import pytest
 from trioet.cli.web_options import read_options
 from trioet.cli.web_unit import print_unit
 from trioet.errors import UsageError
+from trioet.web.granting import grant
 from trioet.web.login import token_for
 
 
@@ -60,6 +61,14 @@ def test_ways_may_be_chosen(via: str, ways: tuple[bool, bool]) -> None:
 def test_what_makes_no_sense_is_refused(words: list[str]) -> None:
     with pytest.raises(UsageError):
         read_options(words)
+
+
+def test_a_link_that_is_handed_on_may_be_followed_later() -> None:
+    at_once, later = (
+        grant(read_options([*words, "--linger", "3600", "--", "sh"]), ()).start_s
+        for words in ([], ["--e2e"])
+    )
+    assert (at_once, later) == (120, 3600)
 
 
 def test_another_host_has_another_token() -> None:

@@ -16,7 +16,7 @@ MAX_GUEST_LINE = 48 * 1024
 """Bytes of it: a pipe holds 64 KiB (pipe(7)), so that whoever starts ssh never waits."""
 
 TEXTS = ("id", "passkey", "term", "write")
-NUMBERS = ("rows", "columns", "linger", "close_signal", "close_timeout")
+NUMBERS = ("rows", "columns", "start", "linger", "close_signal", "close_timeout")
 """What is said of a guest, beside its command; as in trioet.server.guest_request."""
 
 

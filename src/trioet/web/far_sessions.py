@@ -31,7 +31,6 @@ from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.errors import LocalError, PeerError, StepFailed, TrioetError
 from trioet.link.dial import ANY_LOCAL
-from trioet.session.terminal import START_DEADLINE_S
 from trioet.web.answered import Answered, wait_answered
 from trioet.web.granting import TERM, grant
 from trioet.web.options import Far, WebOptions
@@ -56,8 +55,9 @@ SSH_DEADLINE_S: Final = 9.0
 LOGINS_AT_ONCE: Final = 8
 """sshd refuses some from ten on that have not logged in (MaxStartups, sshd_config(5))."""
 
-NEVER_CAME_S: Final = START_DEADLINE_S + 30
-"""After so long a session is over that nobody has come for."""
+NEVER_CAME_S: Final = 30.0
+"""So long after the time for it, a session is asked after that nobody has come for. Not before: to
+ask is to come."""
 
 FIRST_LOOK_S: Final = 0.2
 LONGEST_LOOK_S: Final = 600.0
@@ -111,6 +111,7 @@ class FarSessions:
         numbers = {
             "rows": granted.rows,
             "columns": granted.columns,
+            "start": math.ceil(granted.start_s),
             "linger": math.ceil(granted.linger_s),
             "close_signal": int(granted.close_signal),
             "close_timeout": math.ceil(granted.close_timeout_s),
@@ -136,7 +137,8 @@ class FarSessions:
         self._ports = offer.ports
         client_id = credentials.client_id.encode()
         visits = self._visits[client_id] = _Visits()
-        return Opened(credentials, partial(self._wait_over, client_id, visits))
+        never_came_s = granted.start_s + NEVER_CAME_S
+        return Opened(credentials, partial(self._wait_over, client_id, visits, never_came_s))
 
     @property
     def _hint(self) -> str:
@@ -153,8 +155,7 @@ class FarSessions:
 
     # Ends
 
-    async def _wait_over(self, client_id: bytes, visits: _Visits) -> None:
-        pause = NEVER_CAME_S
+    async def _wait_over(self, client_id: bytes, visits: _Visits, pause: float) -> None:
         while True:
             if visits.present:
                 await visits.changed.park()
