@@ -8,20 +8,29 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
+from descriptors import descriptors
 from farside import SOURCE, FarSide
 from keepers import keepers_in
 from trioet.bootstrap.credentials import new_real_credentials
 from trioet.cli.terminal import ask_keeper, connect_keeper
 from trioet.cli.web_options import read_options
 from trioet.server.request import INVITED, OpenRequest
-from trioet.wire.handshake import connect_request_frame
-from trioet.wire.messages import ConnectRequest, Exec, InitialPayload, WindowSize
+from trioet.wire.handshake import connect_request_frame, connect_response_frame
+from trioet.wire.messages import (
+    ConnectRequest,
+    ConnectResponse,
+    ConnectStatus,
+    Exec,
+    InitialPayload,
+    WindowSize,
+)
 from waiting import until
 from web_hosts import WebHost, sh, web_host
 from web_visitor import FEATURES, Visitor
@@ -60,6 +69,47 @@ async def test_it_is_reached_by_the_router_of_that_host(far_side: FarSide) -> No
     options = to(far_side, "--via", "direct")
     async with web_host("-w", *options, *CAT) as host, visiting(host) as visitor:
         await visitor.until_shown(b"ready")
+
+
+async def test_where_no_port_is_reached_it_goes_through_ssh(far_side: FarSide) -> None:
+    far_side.start_router()
+    async with web_host("-w", *to(far_side), *CAT) as host, trio.open_nursery() as nursery:
+        visitor = Visitor(host.browser, nursery, await host.browser.session())
+        assert far_side.sshd.logins == 1
+        far_side.stop_router()
+        visitor.begin()
+        await visitor.until_shown(b"ready")
+        assert far_side.sshd.logins == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_another_server_at_the_port_is_not_believed(far_side: FarSide) -> None:
+    port = far_side.start_router()
+    unknown = connect_response_frame(ConnectResponse(ConnectStatus.INVALID_KEY, UNKNOWN))
+    met = trio.Event()
+
+    async def know_nobody(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(unknown)
+        met.set()
+
+    async with web_host("-w", *to(far_side), *CAT) as host, trio.open_nursery() as nursery:
+        visitor = Visitor(host.browser, nursery, await host.browser.session())
+        far_side.stop_router()
+        await nursery.start(partial(trio.serve_tcp, know_nobody, port, host="127.0.0.1"))
+        visitor.begin()
+        await visitor.until_shown(b"ready")
+        assert met.is_set()
+        nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_left_behind(far_side: FarSide) -> None:
+    before = descriptors()
+    async with web_host("-w", *to(far_side, "--via", "ssh"), *CAT) as host:
+        for _ in range(2):
+            async with visiting(host) as visitor:
+                await visitor.until_shown(b"ready")
+    await until(lambda: descriptors() == before)
 
 
 async def test_a_lost_connection_is_resumed_at_the_byte(far_side: FarSide) -> None:
