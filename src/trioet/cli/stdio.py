@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     try:
         connection = _connect_guests() if port is None else _connect(port)
     except OSError as error:
-        end = "of guests" if port is None else port
+        end = "guests.sock" if port is None else port
         raise StepFailed("stdio", f"{NOBODY} {end} there: {error.strerror or error}") from error
     with connection:
         _write_all(1, STDIO_READY)
