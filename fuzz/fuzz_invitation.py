@@ -1,4 +1,5 @@
-"""What the far side reads and prints: bootstrap/credentials.py, bootstrap/invitation.py."""
+"""What the far side reads and prints: bootstrap/credentials.py, bootstrap/invitation.py,
+bootstrap/guest_line.py, and what is offered for relays and guests."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ with instrumented():
         bootstrap_line,
         parse_bootstrap_line,
     )
+    from trioet.bootstrap.guest_line import parse_guest_line
+    from trioet.bootstrap.guest_offer import GuestOffer, GuestReader
     from trioet.bootstrap.invitation import Invitation, InvitationReader, parse_invitation
     from trioet.bootstrap.relay_offer import RelayOffer, RelayReader
     from trioet.errors import PeerError, StepFailed, TrioetError
@@ -40,7 +43,31 @@ def read_offer(pieces: Iterable[bytes]) -> RelayOffer | None:
     return reader.end()
 
 
+def read_guest_offer(pieces: Iterable[bytes]) -> GuestOffer | None:
+    reader = GuestReader("host")
+    for piece in pieces:
+        if (offer := reader.feed(piece)) is not None:
+            return offer
+    return reader.end()
+
+
+def take_guest(data: bytes) -> None:
+    if data[:1] == b"{":
+        guest = parse_guest_line(data)
+        assert all("\0" not in word for word in [*guest.argv, *guest.fields.values()])
+        return
+    try:
+        offer = read_guest_offer([data])
+    except TrioetError:
+        offer = None
+    assert offer is None or all(0 < port < 65536 for port in offer.ports)
+    assert read_guest_offer(sliced(data)) == offer
+
+
 def take(data: bytes) -> None:
+    if data[:1] == b"G":
+        take_guest(data[1:])
+        return
     if data[:1] == b"R":
         try:
             offer = read_offer([data[1:]])
@@ -79,6 +106,10 @@ TARGET = Target(
         b"TRIOET-MISSING\n",
         b'Rmotd\nTRIOET-RELAY:{"id":"1234567890123456","port":2022,"router":true}\r\n',
         b"R" + FAILURE,
+        b'Gmotd\nTRIOET-GUEST:{"version":"0.1.0","socket":"/run/x","ports":[2022,2023]}\r\n',
+        b"G" + FAILURE,
+        b'G{"id":"1234567890123456","passkey":"1","term":"xterm","write":"","argv":["ls","\\udcff"],'
+        b'"rows":0,"columns":0,"start":1,"linger":1,"close_signal":1,"close_timeout":10}\n',
     ],
     refusals=(PeerError, StepFailed),
 )

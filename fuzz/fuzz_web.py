@@ -63,7 +63,7 @@ TARGET = Target(
         b't{"AuthToken": "", "columns": 80, "rows": 24}\n0a\n1{"columns": 1, "rows": 1}\n2\n3',
         b'c// GoTTY\nport = "9000"\npreferences { font_size = 5 }\nlist = [1, "a", true]',
         b"aid=1234567890123456\0passkey=12345678901234567890123456789012\0arg=/bin/sh\0rows=0\0"
-        b"columns=0\0linger=1\0close_signal=1\0close_timeout=1\0env=A=b\0",
+        b"columns=0\0start=1\0linger=1\0close_signal=1\0close_timeout=1\0env=A=b\0",
     ],
 )
 

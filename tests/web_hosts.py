@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 import trio
 
 from ports import free_ports
-from trioet.cli.web import KeeperSessions, web_key
+from trioet.cli.web import serve, web_key
 from trioet.cli.web_options import read_options
 from trioet.web.login import token_for
 from trioet.web.options import WebOptions
-from trioet.web.service import Service
 from web_visitor import Browser
 
 
@@ -37,16 +36,15 @@ async def web_host(*arguments: str, port: int = 0) -> AsyncIterator[WebHost]:
     options = read_options(["-p", str(port), *arguments])
     options = dataclasses.replace(options, token=token_for(options, key))
     urls: list[str] = []
-    service = Service(options, KeeperSessions(options), key, urls.append)
     async with trio.open_nursery() as nursery:
         host = WebHost(options, Browser(port, options.path), trio.CancelScope())
 
-        async def serve() -> None:
+        async def run() -> None:
             with host.scope:
-                await service.run()
+                await serve(options, key, urls.append)
             host.ended.set()
 
-        nursery.start_soon(serve)
+        nursery.start_soon(run)
         with trio.fail_after(20):
             while not urls:  # noqa: ASYNC110 - announced by a call
                 await trio.sleep(0.005)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,11 @@ def test_nobody_listens_there(free_tcp_port: int) -> None:
     assert complaints == (
         b"trioet: nothing answers at port %d there: Connection refused\n" % free_tcp_port
     )
+
+
+def test_there_are_no_guests_there(runtime_dir: Path) -> None:
+    command = [sys.executable, "-m", "trioet.cli.main", "stdio", "--guests"]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout) == (255, b"")
+    assert done.stderr.startswith(b"trioet: nothing answers at port guests.sock there: ")
+    assert list(runtime_dir.iterdir()) == []

@@ -357,7 +357,7 @@ async def test_sessions_that_went_with_their_keeper_are_known_to_have_gone(
 async def test_a_keeper_that_cannot_be_reached_is_no_reason_to_give_up(runtime_dir: Path) -> None:
     (runtime_dir / "guests.sock").symlink_to("guests.sock")
     async with web_host(*CAT) as host, host.browser.websocket() as socket:
-        await socket.send(b"hello")
+        await socket.send(connect_request_frame(ConnectRequest(b"1" * 16)))
         await socket.wait_closed()
         assert socket.close_code == 1011
 

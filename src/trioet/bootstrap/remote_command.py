@@ -105,9 +105,29 @@ def stdio_command(port: int, *, terminal_path: str | None = None) -> str:
     Raises:
       UsageError: the path holds a character that cannot be passed safely.
     """
+    return _in_any_shell(_attempt(_trioet(terminal_path), "", f" stdio --port={port}"))
+
+
+def guest_command(*, terminal_path: str | None = None) -> str:
+    """The command that opens a session for a guest, or prints ``TRIOET-MISSING``. Who the guest
+    is, and what it may do, goes to its stdin.
+
+    Raises:
+      UsageError: the path holds a character that cannot be passed safely.
+    """
+    return _in_any_shell(_attempt(_trioet(terminal_path), "", " terminal --guest"))
+
+
+def guests_stdio_command(*, terminal_path: str | None = None) -> str:
+    """The command that copies between its streams and the door for guests there, as
+    :func:`stdio_command`."""
+    return _in_any_shell(_attempt(_trioet(terminal_path), "", " stdio --guests"))
+
+
+def _trioet(terminal_path: str | None) -> str:
+    """The program, if the path that was given for the terminal is not etterminal's."""
     given = terminal_path if (terminal_path or "").rpartition("/")[2] == "trioet" else None
-    program = quoted(given, "--terminal-path") if given else "trioet"
-    return _in_any_shell(_attempt(program, "", f" stdio --port={port}"))
+    return quoted(given, "--terminal-path") if given else "trioet"
 
 
 def _in_any_shell(attempts: str) -> str:

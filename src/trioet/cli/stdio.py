@@ -1,4 +1,5 @@
-"""`trioet stdio`: a connection to a port of this machine, for an ssh that may not forward.
+"""`trioet stdio`: a connection to a port of this machine, for an ssh that may not forward; or to
+the door of this user's guests, which has none.
 
 Says :data:`STDIO_READY` when connected and then copies both ways. Standard library only: it
 stands between a user and a prompt.
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 from trioet.bootstrap.remote_command import NOBODY, STDIO_READY
 from trioet.errors import StepFailed
+from trioet.server.places import guests_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,15 +30,13 @@ def main(argv: list[str]) -> int:
     Raises:
       StepFailed: nobody listens at the port.
     """
-    port = _parser().parse_args(argv).port
+    port: int | None = _parser().parse_args(argv).port
     try:
-        connection = socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S)
+        connection = _connect_guests() if port is None else _connect(port)
     except OSError as error:
-        what = f"{NOBODY} {port} there: {error.strerror or error}"
-        raise StepFailed("stdio", what) from error
+        end = "guests.sock" if port is None else port
+        raise StepFailed("stdio", f"{NOBODY} {end} there: {error.strerror or error}") from error
     with connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(None)
         _write_all(1, STDIO_READY)
         threading.Thread(target=_copy_up, args=(connection,), daemon=True).start()
         with suppress(OSError):
@@ -52,8 +52,29 @@ def _parser() -> argparse.ArgumentParser:
         description="Connect stdin and stdout with a port of this machine. `trioet connect` "
         "has ssh run this where sshd forbids to forward.",
     )
-    parser.add_argument("--port", metavar="N", type=int, required=True, help="where to connect")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", metavar="N", type=int, help="where to connect")
+    where.add_argument(
+        "--guests", action="store_true", help="connect to the door of this user's guests"
+    )
     return parser
+
+
+def _connect(port: int) -> socket.socket:
+    connection = socket.create_connection(("localhost", port), CONNECT_TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.settimeout(None)
+    return connection
+
+
+def _connect_guests() -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(guests_socket())
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _copy_up(connection: socket.socket) -> None:

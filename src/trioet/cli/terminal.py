@@ -2,7 +2,8 @@
 
 Reads `id/passkey_TERM` from stdin, has the user's keeper open a session, prints
 `IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). With ``--relay`` it reads
-`host port` instead, and has the keeper relay connections to there. Standard library only:
+`host port` instead, and has the keeper relay connections to there; with ``--guest`` whom the web
+has let in, and what that one may do. Standard library only:
 this is on every user's path to a prompt.
 """
 
@@ -21,10 +22,19 @@ from trioet.bootstrap.credentials import (
     new_real_credentials,
     parse_bootstrap_line,
 )
+from trioet.bootstrap.guest_line import MAX_GUEST_LINE, GuestLine, parse_guest_line
 from trioet.bootstrap.relay_line import parse_relay_line
 from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.places import keeper_socket, make_runtime_dir
-from trioet.server.request import INVITED, REFUSED, RELAYING, OpenRequest, RelayRequest
+from trioet.server.request import (
+    HOSTING,
+    INVITED,
+    REFUSED,
+    RELAYING,
+    OpenRequest,
+    RelayRequest,
+    encode_guest,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +57,7 @@ class Options:
     port: str | None = None
     kill_other_sessions = False
     relay = False
+    guest = False
     jump = False
     dsthost = ""
     dstport = "2022"
@@ -63,6 +74,8 @@ def main(argv: list[str]) -> int:
     try:
         if options.relay:
             answer = _open_relay(options)
+        elif options.guest:
+            answer = _open_for_guest()
         else:
             credentials, answer = _open_session(options)
     except TrioetError as error:
@@ -112,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
         help="open no session, but pass connections on to the `host port` that stdin names",
     )
     parser.add_argument(
+        "--guest",
+        action="store_true",
+        help="open a session that can do no more than stdin says, for a visitor of `trioet web`",
+    )
+    parser.add_argument(
         "--jump",
         action="store_true",
         help="be Eternal Terminal's jumphost: the session with this id is at --dsthost",
@@ -148,18 +166,50 @@ def _open_relay(options: Options) -> bytes:
         host, port, router_socket=options.serverfifo, ports=_port_range(options.port)
     )
     answer = ask_keeper(request.encode())
-    if answer.startswith(REFUSED) and b"a request that this keeper does not know" in answer:
-        raise StepFailed(
-            "relay",
-            "the keeper that runs here is an older trioet's, which cannot relay",
-            "end this user's sessions here (trioet connect -x), and wait for its end",
-        )
+    _check_age(answer, "relay", "cannot relay")
     return answer
 
 
-def _read_line() -> bytes:
+def _open_for_guest() -> bytes:
+    """Return the keeper's answer. The session's credentials are the asker's own, and not said."""
+    guest = parse_guest_line(_read_line(MAX_GUEST_LINE))
+    fields = {**guest.fields, "directory": os.path.expanduser("~"), "remote": "yes"}
+    answer = ask_keeper(encode_guest(fields, _guests_program(guest), os.environb))
+    _check_age(answer, "guest", "knows no guests")
+    return HOSTING + answer.removeprefix(INVITED) if answer.startswith(INVITED) else answer
+
+
+def _guests_program(guest: GuestLine) -> list[bytes]:
+    """What is to run, by its path; without a command, the user's login shell."""
+    if not guest.argv:
+        import pwd
+
+        shell = pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+        return [os.fsencode(shell), b"-l"]
+    import shutil
+
+    name = guest.argv[0]
+    path = shutil.which(name)
+    if path is None:
+        raise StepFailed("command", f"{name}: there is no such command on PATH there")
+    return [os.fsencode(os.path.abspath(path)), *map(os.fsencode, guest.argv[1:])]
+
+
+def _check_age(answer: bytes, step: str, lack: str) -> None:
+    """Raises:
+    StepFailed: the keeper that runs is older than this program.
+    """
+    if answer.startswith(REFUSED) and b"a request that this keeper does not know" in answer:
+        raise StepFailed(
+            step,
+            f"the keeper that runs here is an older trioet's, which {lack}",
+            "end this user's sessions here (trioet connect -x), and wait for its end",
+        )
+
+
+def _read_line(limit: int = MAX_LINE) -> bytes:
     line = b""
-    while b"\n" not in line and len(line) < MAX_LINE:
+    while b"\n" not in line and len(line) < limit:
         ready, _, _ = select.select([0], [], [], STDIN_PATIENCE_S)
         if not ready:
             raise StepFailed("terminal", "nothing came on stdin; `trioet connect` runs this by ssh")

@@ -18,17 +18,18 @@ from trioet.bootstrap.credentials import new_real_credentials
 from trioet.cli.private import keep_private
 from trioet.cli.terminal import connect_keeper
 from trioet.cli.web_options import is_private, read_options
-from trioet.errors import LocalError, StepFailed
+from trioet.cli.web_unit import print_unit
+from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.guest_request import GuestRequest
-from trioet.server.guests import guests_socket
-from trioet.server.places import runtime_dir
+from trioet.server.places import guests_socket, runtime_dir
 from trioet.server.request import INVITED, REFUSED
 from trioet.session.descriptors import raise_limit
+from trioet.web.far_sessions import FarSessions
 from trioet.web.granting import TERM, grant
 from trioet.web.login import token_for
 from trioet.web.options import WebOptions
 from trioet.web.service import Service
-from trioet.web.sessions import Opened
+from trioet.web.sessions import OneSession, Opened, Sessions
 from trioet.web.static_files import BUILT
 
 KEY_BYTES: Final = 32
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT."""
     options = read_options(argv)
+    if options.print_unit:
+        sys.stdout.write(print_unit(argv))
+        return 0
     keep_private()
     raise_limit()
     quiet = any(word in ("-q", "--quiet") for word in argv[: _end_of_options(argv)])
@@ -50,9 +54,59 @@ def main(argv: list[str]) -> int:
     _warn(options)
     key = web_key()
     options = dataclasses.replace(options, token=token_for(options, key))
-    announce = _announcer(options)
-    trio.run(Service(options, KeeperSessions(options), key, announce).run)
+    trio.run(serve, options, key, _announcer(options))
     return 0
+
+
+async def serve(options: WebOptions, key: bytes, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, or until nobody is to be served any more.
+
+    ``announce`` hears the link. Sessions live on in their keeper.
+
+    Raises:
+      LocalError: it cannot be served; with --e2e also: there is no session.
+    """
+    failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
+    async with trio.open_nursery() as nursery:
+        sessions: Sessions = KeeperSessions(options)
+        if options.far is not None:
+            sessions = FarSessions(options, options.far, nursery)
+        try:
+            if options.e2e:
+                await _serve_one(options, sessions, key, announce, nursery)
+            else:
+                await Service(options, sessions, key, announce).run()
+        except TrioetError as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _serve_one(
+    options: WebOptions,
+    sessions: Sessions,
+    key: bytes,
+    announce: Callable[[str], None],
+    nursery: trio.Nursery,
+) -> None:
+    """Open the one session, tell its key by the link, and forget it."""
+    opened = await sessions.open(())
+    secret = f"#session={opened.credentials.client_id}/{opened.credentials.passkey}"
+    wait_over = opened.wait_over
+    del opened
+
+    def tell(url: str) -> None:
+        announce(url + secret)
+
+    service = Service(options, OneSession(sessions), key, tell)
+
+    async def end_with_it() -> None:
+        await wait_over()
+        service.finished.set()
+
+    nursery.start_soon(end_with_it)
+    await service.run()
 
 
 def _end_of_options(argv: Sequence[str]) -> int:
@@ -115,7 +169,7 @@ class KeeperSessions:
 
         return Opened(credentials, wait_over)
 
-    async def dial(self) -> socket.socket:
+    async def dial(self, request: bytes) -> trio.abc.Stream:
         """Connect to the keeper's door for guests.
 
         Raises:
@@ -128,7 +182,15 @@ class KeeperSessions:
         except OSError:
             sock.close()
             raise
-        return sock
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        try:
+            await stream.send_all(request)
+        except trio.BrokenResourceError:
+            pass  # what it said before is still to be read
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
 
 
 async def _read_line(stream: trio.SocketStream) -> bytes:

@@ -12,9 +12,10 @@ import signal
 from collections.abc import Sequence
 from typing import Any, Final
 
+from trioet.cli.web_far_options import add_far_arguments, read_far
 from trioet.errors import UsageError
 from trioet.web.gotty_config import read_config
-from trioet.web.options import DEFAULT_ARGUMENT, DEFAULT_LINGER_S, DEFAULT_PORT, WebOptions
+from trioet.web.options import DEFAULT_ARGUMENT, DEFAULT_LINGER_S, DEFAULT_PORT, Far, WebOptions
 
 DEFAULT_RANDOM_LENGTH: Final = 16
 """Characters of a random path; GoTTY's 8 can be guessed."""
@@ -31,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Every option."""
     parser = argparse.ArgumentParser(
         prog="trioet web",
-        usage="trioet web [options] -- COMMAND...",
+        usage="trioet web [options] -- COMMAND...\n"
+        "       trioet web --connect [user@]host [options] [-- COMMAND...]",
         description="Serve a command to browsers, each visitor a session of its own that "
         "survives reloads, sleep and the loss of the network. Options are GoTTY's by their names.",
         epilog="Without -w visitors look on. Without --address only this machine's browsers come "
@@ -110,6 +112,12 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--max-connection", type=int, metavar="N", help="visitors at once (no limit)")
     how.add_argument("--once", action="store_true", default=None, help="one session, then end")
     how.add_argument("--timeout", type=float, metavar="S", help="end when nobody was there so long")
+    add_far_arguments(parser)
+    parser.add_argument(
+        "--print-unit",
+        action="store_true",
+        help="print a systemd unit of yours that runs this, and exit",
+    )
     parser.add_argument("--config", metavar="FILE", help="a configuration file of GoTTY's")
     parser.add_argument("-q", "--quiet", action="store_true", default=None, help="log less")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run")
@@ -122,21 +130,24 @@ def read_options(argv: Sequence[str]) -> WebOptions:
     Raises:
       UsageError: it makes none, or would not be safe.
     """
-    given = vars(build_parser().parse_args(argv))
+    parsed = build_parser().parse_args(argv)
+    far = read_far(parsed)
+    given = vars(parsed)
     words = given.pop("command")
     command = words[1:] if words[:1] == ["--"] else words
-    if not command:
+    if not (command or far):
         raise UsageError("which command? trioet web [options] -- COMMAND...")
     settings: dict[str, Any] = {}
     if config := given.pop("config"):
         settings |= read_config(config)
     settings |= {name: value for name, value in given.items() if value is not None}
-    options = _options(settings, _found(command))
+    options = _options(settings, tuple(command) if far else _found(command), far)
     _check_safe(options)
+    _check_e2e(options)
     return options
 
 
-def _options(settings: dict[str, Any], command: tuple[str, ...]) -> WebOptions:
+def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None) -> WebOptions:
     defaults = WebOptions(command)
     said = settings.get
     has_tls = bool(said("tls") or said("enable_tls") or said("tls_crt"))
@@ -144,6 +155,9 @@ def _options(settings: dict[str, Any], command: tuple[str, ...]) -> WebOptions:
     reconnects = bool(said("reconnect") or said("enable_reconnect"))
     return WebOptions(
         command=command,
+        far=far,
+        e2e=bool(said("e2e")),
+        print_unit=bool(said("print_unit")),
         address=said("address") or defaults.address,
         port=_number("port", said("port", DEFAULT_PORT), 0, 65535),
         unix_socket=said("unix_socket") or "",
@@ -177,12 +191,27 @@ def _options(settings: dict[str, Any], command: tuple[str, ...]) -> WebOptions:
 
 def _check_safe(options: WebOptions) -> None:
     """Nobody may type here whom nobody asked who he is, unless he is on this machine."""
-    lets_in_anybody = not (options.needs_login or options.tls_ca)
+    lets_in_anybody = not (options.needs_login or options.tls_ca or options.e2e)
     if options.permit_write and lets_in_anybody and not is_private(options):
         raise UsageError(
             f"-w on {options.address} lets everybody type who can reach it; "
             "ask who they are: --credential-file, --token or --tls-ca-crt; or listen on 127.0.0.1"
         )
+
+
+def _check_e2e(options: WebOptions) -> None:
+    """There is one session, which nobody can ask for."""
+    if not options.e2e:
+        return
+    settings = {
+        "--permit-arguments": options.permit_arguments,
+        "--token": options.wants_token,
+        "--reconnect": options.reconnect_s is not None,
+        "--print-unit": options.print_unit,
+    }
+    for name, is_set in settings.items():
+        if is_set:
+            raise UsageError(f"{name} and --e2e: there is one session, by the link that is printed")
 
 
 def is_private(options: WebOptions) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import getpass
 import os
-import shlex
 from collections.abc import Sequence
 from typing import Final
 
-from trioet.server.units import program, quoted
+from trioet.server.units import command_line, program
 
 SYSTEM_UNIT: Final = """\
 # Started with the machine, as {user}: save as /etc/systemd/system/trioet-proxy.service, then
@@ -64,7 +63,7 @@ FILES: Final = ("--key-file", "--health-token", "-F", "-i")
 def print_unit(kind: str, arguments: Sequence[str], what: str) -> str:
     """The unit of that kind, which runs `trioet proxy` with these arguments."""
     words = [program(), "proxy", *_absolute(arguments)]
-    command = " ".join(map(_word, words))
+    command = command_line(words)
     return UNITS[kind].format(command=command, user=getpass.getuser(), what=what.replace("%", "%%"))
 
 
@@ -79,9 +78,3 @@ def _absolute(arguments: Sequence[str]) -> list[str]:
         else:
             found.append(word)
     return found
-
-
-def _word(word: str) -> str:
-    """As systemd.service(5) splits a command line: much as a shell does, but for % and $."""
-    text = quoted(word)
-    return text if text.startswith('"') or shlex.quote(word) == word else f'"{text}"'

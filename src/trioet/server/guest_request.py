@@ -17,11 +17,11 @@ from typing import Final
 
 from trioet.bootstrap.credentials import Credentials, is_client_id, is_passkey
 from trioet.errors import MessageError
-from trioet.server.request import VERSION
+from trioet.server.request import GUEST, encode_guest
 from trioet.session.guest import Grant
 from trioet.wire.messages import MAX_SIZE
 
-BEGINS: Final = f"v={VERSION}\0do=guest\0".encode()
+BEGINS: Final = GUEST
 """How such a request begins. An older keeper refuses it."""
 
 MAX_SECONDS: Final = 30 * 24 * 3600
@@ -38,6 +38,9 @@ class GuestRequest:
     term: str
     environment: Mapping[bytes, bytes]
     grant: Grant
+    remote: bool = False
+    """The guest comes from another host: by the routers, or a port of the keeper's, beside the
+    guests' own door. Nobody waits on the request's connection for the end of the session."""
 
     def encode(self) -> bytes:
         """The request as it goes over the keeper's socket."""
@@ -49,15 +52,14 @@ class GuestRequest:
             "write": "yes" if grant.write else "",
             "rows": grant.rows,
             "columns": grant.columns,
+            "start": math.ceil(grant.start_s),
             "linger": math.ceil(grant.linger_s),
             "close_signal": int(grant.close_signal),
             "close_timeout": math.ceil(grant.close_timeout_s),
+            "directory": os.fsdecode(grant.directory),
+            "remote": "yes" if self.remote else "",
         }
-        records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
-        records.append(b"directory=" + grant.directory)
-        records += [b"arg=" + word for word in grant.argv]
-        records += [b"env=%b=%b" % variable for variable in self.environment.items()]
-        return BEGINS + b"\0".join([*records, b""])
+        return encode_guest(fields, grant.argv, self.environment)
 
 
 def parse_guest_request(data: bytes) -> GuestRequest:
@@ -88,6 +90,7 @@ def parse_guest_request(data: bytes) -> GuestRequest:
         os.fsdecode(fields.get(b"term", b"")),
         environment,
         _grant(fields, tuple(argv)),
+        remote=fields.get(b"remote") == b"yes",
     )
 
 
@@ -103,6 +106,7 @@ def _grant(fields: Mapping[bytes, bytes], argv: tuple[bytes, ...]) -> Grant:
         write=fields.get(b"write") == b"yes",
         rows=_number(fields, b"rows", MAX_SIZE),
         columns=_number(fields, b"columns", MAX_SIZE),
+        start_s=_number(fields, b"start", MAX_SECONDS),
         linger_s=_number(fields, b"linger", MAX_SECONDS),
         close_signal=close_signal,
         close_timeout_s=_number(fields, b"close_timeout", MAX_SECONDS),

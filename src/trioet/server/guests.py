@@ -16,17 +16,12 @@ import trio
 
 from trioet.link.door import Arrival, Deliver, Door, Verdict
 from trioet.link.line import NOTSENT_LOWAT
-from trioet.server.places import checked_path, runtime_dir
+from trioet.server.places import guests_socket
 
 MAX_GUESTS: Final = 250
 """Sessions of guests in one keeper."""
 
 BACKLOG: Final = 64
-
-
-def guests_socket() -> str:
-    """Where guests' connections come to."""
-    return checked_path(os.path.join(runtime_dir(), "guests.sock"))
 
 
 class Guests:

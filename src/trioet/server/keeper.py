@@ -119,7 +119,7 @@ class Keeper:
             case OpenRequest():
                 return await self._open_session(request, nursery)
             case GuestRequest():
-                return self._open_for_guest(request, nursery)
+                return await self._open_for_guest(request, nursery)
             case RelayRequest():
                 return await self._open_relay(request, nursery)
             case None:
@@ -127,7 +127,7 @@ class Keeper:
 
     async def _serve_out(self, request: Request) -> None:
         """Who asked for a guest hears by the end of the connection that the session is over."""
-        if isinstance(request, GuestRequest):
+        if isinstance(request, GuestRequest) and not request.remote:
             await self._guests.wait_over(request.credentials.client_id.encode())
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
@@ -155,8 +155,9 @@ class Keeper:
             details["sshd"] = sshd
         return INVITED + json_line(details)
 
-    def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
+    async def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
+        registrations = await self._find_routers("", nursery) if request.remote else []
         self._check_room(client_id)
         if len(self._guests) >= MAX_GUESTS:
             self._end_a_guests()
@@ -164,10 +165,16 @@ class Keeper:
             path = self._guests.open_door(nursery.start_soon)
         except OSError as error:
             raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+        ports = []
+        if request.remote:
+            ports = [self._port(next(iter(registrations), None), None, nursery)]
         arrivals = self._roster.add(client_id)
         self._guests.add(client_id)
-        nursery.start_soon(guarded, self._run_session, self._new_name(), request, arrivals, ())
-        return INVITED + json_line({"version": __version__, "socket": path})
+        name = self._new_name()
+        nursery.start_soon(guarded, self._run_session, name, request, arrivals, registrations)
+        if registrations:
+            ports = await self._register(client_id, registrations, None)
+        return INVITED + json_line({"version": __version__, "socket": path, "ports": ports})
 
     def _end_a_guests(self) -> None:
         """Make room for another guest: the session of who is away for longest gives way."""

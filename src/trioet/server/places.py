@@ -68,6 +68,11 @@ def keeper_socket() -> str:
     return checked_path(os.path.join(runtime_dir(), "keeper.sock"))
 
 
+def guests_socket() -> str:
+    """Where the connections of this user's guests come to."""
+    return checked_path(os.path.join(runtime_dir(), "guests.sock"))
+
+
 def router_socket_to_serve() -> str:
     """Where a router listens for keepers, unless told otherwise: root's is the machine's."""
     if os.geteuid() == 0 and "TRIOET_RUNTIME_DIR" not in os.environ:

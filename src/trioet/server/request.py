@@ -3,7 +3,8 @@
 A request is a block like an environment: records ``name=value``, each followed by a zero
 byte, ``env`` once for each variable; then end of file. The answer is one line, which the
 terminal hands to its client as it is: ``TRIOET:``, ``TRIOET-RELAY:`` or ``TRIOET-ERROR:``,
-and JSON. Both sides pass over what they do not know, so that a newer one can talk to an older.
+and JSON; of a guest's session it says ``TRIOET-GUEST:`` instead of the first. Both sides pass
+over what they do not know, so that a newer one can talk to an older.
 
 Imports next to nothing, for the terminal's sake.
 """
@@ -11,7 +12,7 @@ Imports next to nothing, for the terminal's sake.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from trioet.bootstrap.credentials import Credentials, is_client_id, is_passkey
 from trioet.bootstrap.relay_line import is_port, is_relay_host
@@ -21,6 +22,7 @@ VERSION = 1
 
 INVITED = b"TRIOET:"
 RELAYING = b"TRIOET-RELAY:"
+HOSTING = b"TRIOET-GUEST:"
 REFUSED = b"TRIOET-ERROR:"
 """How an answer begins."""
 
@@ -29,6 +31,9 @@ STATUS = f"v={VERSION}\0do=status\0".encode()
 JSON holds its ``version``, the number of its ``sessions``, the ``ports`` it listens on, and of each
 of its ``routers`` the ``socket``, the ``port``, and whether it is ``connected``."""
 
+
+GUEST = f"v={VERSION}\0do=guest\0".encode()
+"""How a request begins for a session whose client is a guest (guest_request.py)."""
 
 MAX_HOST = 255
 """Characters in the name of a host (RFC 1035 allows 253)."""
@@ -129,6 +134,16 @@ class RelayRequest:
         }
         records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
         return b"\0".join([*records, b""])
+
+
+def encode_guest(
+    fields: Mapping[str, object], argv: Iterable[bytes], environment: Mapping[bytes, bytes]
+) -> bytes:
+    """A request for a guest's session (guest_request.py), as it goes over the keeper's socket."""
+    records = [os.fsencode(f"{name}={value}") for name, value in fields.items()]
+    records += [b"arg=" + word for word in argv]
+    records += [b"env=%b=%b" % variable for variable in environment.items()]
+    return GUEST + b"\0".join([*records, b""])
 
 
 def parse_request(data: bytes) -> OpenRequest | RelayRequest:

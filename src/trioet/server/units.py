@@ -9,8 +9,10 @@ it, and none of this confines them.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 # Two settings that look forgotten and must stay away: PrivateUsers= would hide from
@@ -118,6 +120,16 @@ def program() -> str:
     if os.path.basename(called) != "trioet":
         called = os.path.join(os.path.dirname(sys.executable), "trioet")
     return os.path.abspath(called)
+
+
+def command_line(words: Sequence[str]) -> str:
+    """As systemd.service(5) splits one: much as a shell does, but for % and $."""
+    texts = []
+    for word in words:
+        text = quoted(word)
+        plain = text.startswith('"') or shlex.quote(word) == word
+        texts.append(text if plain else f'"{text}"')
+    return " ".join(texts)
 
 
 def quoted(path: str) -> str:

@@ -41,6 +41,9 @@ class Grant:
     columns: int = 0
     """Fixed, unless 0."""
 
+    start_s: float = 120.0
+    """How long the guest may take to come for the first time."""
+
     linger_s: float = 3600.0
     """How long the program goes on while the guest is not connected."""
 

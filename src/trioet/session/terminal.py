@@ -255,11 +255,12 @@ class TerminalSession:
         session.cancel()
 
     async def _serve(self, link: ResumableLink) -> None:
-        with trio.move_on_after(START_DEADLINE_S) as patience:
+        deadline_s = self._grant.start_s if self._grant else START_DEADLINE_S
+        with trio.move_on_after(deadline_s) as patience:
             await self._begun.wait()
             patience.deadline = math.inf
         if self._payload is None:
-            log.info("session %s: no client came in %g s", self._origin.name, START_DEADLINE_S)
+            log.info("session %s: no client came in %g s", self._origin.name, deadline_s)
             return
         if _refusal(self._payload):
             over = None

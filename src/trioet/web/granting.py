@@ -15,6 +15,10 @@ from trioet.wire.messages import WindowSize
 TERM: Final = "xterm-256color"
 """What the page is, and GoTTY's and ttyd's are."""
 
+START_S: Final = 120.0
+"""From a session to its visitor's first connection: pages connect at once, and a link that is
+handed on has as long as a visitor who is away."""
+
 
 def grant(options: WebOptions, arguments: Sequence[str]) -> Grant:
     """What the operator lets visitors do, with the arguments that one has given."""
@@ -24,6 +28,7 @@ def grant(options: WebOptions, arguments: Sequence[str]) -> Grant:
         write=options.permit_write,
         rows=options.height,
         columns=options.width,
+        start_s=max(START_S, options.linger_s if options.e2e else 0),
         linger_s=options.linger_s,
         close_signal=options.close_signal,
         close_timeout_s=options.close_timeout_s,

@@ -61,6 +61,7 @@ def token_for(options: WebOptions, key: bytes) -> str:
     if not options.wants_token:
         return ""
     where = [options.address, options.port, options.unix_socket, options.path]
+    where += [options.far.target.user, options.far.target.host] if options.far else []
     what = json.dumps([*where, options.permit_write, options.command])
     digest = hmac.digest(key, b"token\0" + what.encode(errors="surrogateescape"), "sha256")
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from trioet.bootstrap.spawn import SshTarget
+
 DEFAULT_PORT: Final = 8080
 """GoTTY's."""
 
@@ -19,10 +21,31 @@ DEFAULT_LINGER_S: Final = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Far:
+    """Another host, on which the sessions are."""
+
+    target: SshTarget
+    """Whom ssh calls; it asks nobody anything."""
+
+    direct: bool = True
+    """By the ports of that host, where they answer."""
+
+    by_ssh: bool = True
+    terminal_path: str | None = None
+    """Of trioet there; found by itself otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebOptions:
     """The options of `trioet web`, most by GoTTY's names."""
 
     command: tuple[str, ...]
+    """On another host it may be empty, which is the login shell there."""
+
+    far: Far | None = None
+    e2e: bool = False
+    """One session, whose key is in the link that is printed, and nowhere else here."""
+
     address: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     unix_socket: str = ""
@@ -60,9 +83,21 @@ class WebOptions:
     close_timeout_s: float = 10
     linger_s: float = DEFAULT_LINGER_S
     preferences: Mapping[str, object] = field(default_factory=dict)
+    print_unit: bool = False
 
     def __repr__(self) -> str:
-        return f"<WebOptions {self.command[0]} write={self.permit_write}>"
+        return f"<WebOptions {self.name} write={self.permit_write}>"
+
+    @property
+    def name(self) -> str:
+        """The command's, without its directory."""
+        return self.command[0].rpartition("/")[2] if self.command else "shell"
+
+    @property
+    def only_link(self) -> bool:
+        """What ends in this process has no place here: GoTTY's and ttyd's protocols, whose
+        programs are its children."""
+        return self.far is not None or self.e2e
 
     @property
     def has_tls(self) -> bool:

@@ -6,13 +6,14 @@ program, and a program that reads nothing the visitor. So a flood takes no memor
 
 from __future__ import annotations
 
-import socket
 from typing import Final
 
 import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.trio.server import ServerConnection
+
+from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
 
 PIECE: Final = 64 * 1024
 """Bytes read from the keeper at once, and the size of the largest message to a browser."""
@@ -33,23 +34,40 @@ async def next_words(browser: ServerConnection) -> bytes | None:
     return None
 
 
-async def relay(browser: ServerConnection, keeper: socket.socket, first: bytes) -> None:
+async def first_words(browser: ServerConnection) -> bytes | None:
+    """What comes until the ConnectRequest is whole, or cannot become one; None if nothing does."""
+    said = b""
+    while _lacks_something(said):
+        message = await next_words(browser)
+        if message is None:
+            return None
+        said += message
+    return said
+
+
+def _lacks_something(said: bytes) -> bool:
+    head = HANDSHAKE_LENGTH.size
+    if len(said) < head:
+        return True
+    length: int
+    (length,) = HANDSHAKE_LENGTH.unpack_from(said)
+    return 0 <= length <= MAX_HANDSHAKE_FRAME and len(said) < head + length
+
+
+async def relay(browser: ServerConnection, line: trio.abc.Stream) -> None:
     """Pass on what comes, both ways, until one side has ended; then end the other.
 
-    ``first`` came from the browser already.
-
-    Owns the keeper's socket. A line that the keeper closes closes the WebSocket with 1000, behind
-    its last byte. Cancellation closes the socket, and leaves the WebSocket to its owner.
+    Owns the keeper's line. If the keeper closes it, that closes the WebSocket with 1000, behind
+    its last byte. Cancellation closes the line, and leaves the WebSocket to its owner.
     """
-    line = trio.SocketStream(trio.socket.from_stdlib_socket(keeper))
     async with line, trio.open_nursery() as nursery:
         nursery.start_soon(_to_browser, line, browser, nursery.cancel_scope)
-        await _to_keeper(browser, line, first)
+        await _to_keeper(browser, line)
         nursery.cancel_scope.cancel()
 
 
 async def _to_browser(
-    line: trio.SocketStream, browser: ServerConnection, both: trio.CancelScope
+    line: trio.abc.Stream, browser: ServerConnection, both: trio.CancelScope
 ) -> None:
     try:
         while data := await line.receive_some(PIECE):
@@ -63,11 +81,9 @@ async def _to_browser(
     both.cancel()
 
 
-async def _to_keeper(browser: ServerConnection, line: trio.SocketStream, first: bytes) -> None:
-    message: bytes | None = first
+async def _to_keeper(browser: ServerConnection, line: trio.abc.Stream) -> None:
     try:
-        while message is not None:
+        while (message := await next_words(browser)) is not None:
             await line.send_all(message)
-            message = await next_words(browser)
     except trio.BrokenResourceError:
         await trio.sleep_forever()  # what the keeper said before it closed is still on its way

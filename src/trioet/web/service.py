@@ -54,6 +54,8 @@ class Service:
         self._sessions = sessions
         self._login = Login(options.credentials, options.token, key)
         self._announce = announce
+        self.finished = trio.Event()
+        """Set, it ends the service."""
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until nobody is to be served any more.
@@ -69,7 +71,7 @@ class Service:
         listener = listen(options)
         try:
             async with trio.open_nursery() as nursery:
-                visitors = Visitors(options, self._sessions, nursery)
+                visitors = Visitors(options, self._sessions, nursery, self.finished)
                 site = Site(options, self._login, visitors, files)
                 front = Front(site, self._spoken(site, visitors), context)
                 serving = await nursery.start(_serve, front, listener)
@@ -88,6 +90,8 @@ class Service:
         async def link(browser: ServerConnection, _request: Request, _source: str) -> None:
             await visitors.serve(browser)
 
+        if self._options.only_link:
+            return {"trioet": Spoken(link, MAX_MESSAGE)}
         terminals = Terminals(self._options, site, self._login, visitors)
         most = MAX_PASTE if self._options.permit_write else MAX_WORDS
         webtty = Spoken(terminals.serve_webtty, most, asks_itself=True)

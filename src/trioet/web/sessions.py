@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import trio
+
 from trioet.bootstrap.credentials import Credentials
+from trioet.errors import StepFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,26 @@ class Opened:
     credentials: Credentials
     wait_over: Callable[[], Awaitable[None]]
     """Returns when the session is over; runs in a task of the web's."""
+
+
+class OneSession:
+    """Sessions of which there is one, opened before anybody came, whose key is forgotten here."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def open(self, arguments: Sequence[str]) -> Opened:
+        """Refuse.
+
+        Raises:
+          StepFailed: always.
+        """
+        hint = "its link is what `trioet web --e2e` has printed"
+        raise StepFailed("session", "there is one session here, for who has its link", hint)
+
+    async def dial(self, request: bytes) -> trio.abc.Stream:
+        """See :class:`Sessions`."""
+        return await self._sessions.dial(request)
 
 
 class Sessions(Protocol):
@@ -29,9 +51,11 @@ class Sessions(Protocol):
           LocalError: there is none to be had.
         """
 
-    async def dial(self) -> socket.socket:
-        """Connect to where the visitors' sessions are reached; non-blocking.
+    async def dial(self, request: bytes) -> trio.abc.Stream:
+        """Connect to where the visitors' sessions are reached, and say a visitor's first words:
+        a whole ConnectRequest, or what never becomes one. Cancellation leaves nothing open.
 
         Raises:
-          OSError: nobody is there.
+          FileNotFoundError, ConnectionRefusedError: there is no keeper any more.
+          OSError: nobody answers.
         """

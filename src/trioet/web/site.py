@@ -91,9 +91,9 @@ class Site:
         self._names = {host_name(name) for name in (socket.gethostname(), *options.hostnames)}
         self._cookie = f"trioet-{options.port}"
         self._values = {
-            "command": options.command[0].rpartition("/")[2],
+            "command": options.name,
             "argv": " ".join(options.command[1:]),
-            "hostname": socket.gethostname(),
+            "hostname": options.far.target.host if options.far else socket.gethostname(),
         }
         self.title = title(options.title_format, {**self._values, "pid": "", "remote_addr": ""})
         if options.index:

@@ -27,7 +27,7 @@ from trioet.web.limits import (
     Seats,
 )
 from trioet.web.options import WebOptions
-from trioet.web.relay import next_words, relay
+from trioet.web.relay import first_words, relay
 from trioet.web.sessions import Sessions
 from trioet.wire.handshake import connect_response_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
@@ -54,7 +54,15 @@ async def _know_nobody(browser: ServerConnection) -> None:
 class Visitors:
     """Everybody who came by the web."""
 
-    def __init__(self, options: WebOptions, sessions: Sessions, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        options: WebOptions,
+        sessions: Sessions,
+        nursery: trio.Nursery,
+        finished: trio.Event,
+    ) -> None:
+        """``finished`` is set when nobody is to be served any more: --once, and that one's session
+        is over."""
         self._options = options
         self._sessions = sessions
         self._nursery = nursery
@@ -63,8 +71,7 @@ class Visitors:
         self._rate = Rate(SESSIONS_AT_ONCE, SESSIONS_PER_S)
         self._came = False
         self._changed = trio.lowlevel.ParkingLot()
-        self.finished = trio.Event()
-        """Set when nobody is to be served any more: --once, and that one's session is over."""
+        self.finished = finished
 
     def __repr__(self) -> str:
         return f"<Visitors connected={len(self._connected)} sessions={len(self._seats)}>"
@@ -147,19 +154,19 @@ class Visitors:
         first = None
         # Who says nothing takes no place in the keeper's door, where all of us are one source.
         with trio.move_on_after(FIRST_WORDS_S):
-            first = await next_words(browser)
+            first = await first_words(browser)
         if first is None:
             await browser.aclose(CloseCode.PROTOCOL_ERROR, "no ConnectRequest")
             return
         try:
-            keeper = await self._sessions.dial()
+            line = await self._sessions.dial(first)
         except (FileNotFoundError, ConnectionRefusedError):
             await _know_nobody(browser)
         except OSError as error:
-            log.warning("no keeper answers: %s", error.strerror)
+            log.warning("no keeper answers: %s", error.strerror or error)
             await browser.aclose(CloseCode.INTERNAL_ERROR, "no keeper answers")
         else:
-            await relay(browser, keeper, first)
+            await relay(browser, line)
 
     async def say_goodbye(self) -> None:
         """Close all WebSockets with 1001, as their pages will come again."""
