@@ -128,7 +128,7 @@ def parse_place(text: str) -> HostArgument:
     """
     place, _, port = text.rpartition(":")
     user, at, host = place.rpartition("@")
-    if not host or not port:
+    if not host or not port or "@" in port:
         raise UsageError(f"{text!r}: where to? As HOST:PORT")
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
