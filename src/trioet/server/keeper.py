@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -31,6 +31,7 @@ from trioet.server.guest_request import BEGINS as GUEST_REQUEST
 from trioet.server.guest_request import GuestRequest, parse_guest_request
 from trioet.server.guests import MAX_GUESTS, Guests
 from trioet.server.jump import Jump
+from trioet.server.local import Credentials as PeerCredentials
 from trioet.server.local import peer_credentials
 from trioet.server.places import router_sockets_to_try, runtime_dir
 from trioet.server.registration import RouterRegistration
@@ -45,13 +46,18 @@ from trioet.server.request import (
     parse_request,
 )
 from trioet.server.roster import Roster
+from trioet.server.share_request import AnyShareRequest, is_share_request, parse_share_request
+from trioet.server.shares import Shares
 from trioet.session.terminal import Origin, TerminalSession
+from trioet.session.viewer import Viewer
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.forward import Address
 from trioet.wire.handshake import first_request
 from trioet.wire.messages import RelayFailure
 
 log = logging.getLogger(__name__)
+
+Request: TypeAlias = OpenRequest | RelayRequest | GuestRequest | AnyShareRequest
 
 LINGER_S: Final = 600.0
 """A keeper without sessions ends after this long."""
@@ -91,6 +97,7 @@ class Keeper:
         self._relays = Relays(self._refusals)
         self._door = Door(self._roster.deliver, self._refusals)
         self._guests = Guests(self._roster.deliver)
+        self._shares = Shares(self, self._budget)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
@@ -153,11 +160,12 @@ class Keeper:
         async with stream:
             request = None
             try:
-                if _uid(connection) != os.geteuid():
+                asking = _peer(connection)
+                if asking.uid != os.geteuid():
                     return
                 with trio.fail_after(REQUEST_DEADLINE_S):
                     request = await self._read_request(stream)
-                    answer = await self._answer(request, nursery)
+                    answer = await self._answer(request, asking.pid, nursery)
             except TrioetError as error:
                 answer = REFUSED + _json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
@@ -170,9 +178,7 @@ class Keeper:
             if isinstance(request, GuestRequest):
                 await self._guests.wait_over(request.credentials.client_id.encode())
 
-    async def _answer(
-        self, request: OpenRequest | RelayRequest | GuestRequest | None, nursery: trio.Nursery
-    ) -> bytes:
+    async def _answer(self, request: Request | None, pid: int, nursery: trio.Nursery) -> bytes:
         match request:
             case OpenRequest():
                 return await self._open_session(request, nursery)
@@ -182,10 +188,15 @@ class Keeper:
                 return await self._open_relay(request, nursery)
             case None:
                 return self._status()
+            case _:
+                self._open_guests_door(nursery)
 
-    async def _read_request(
-        self, stream: trio.SocketStream
-    ) -> OpenRequest | RelayRequest | GuestRequest | None:
+                def start(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+                    nursery.start_soon(_guarded, serve, *arguments)
+
+                return INVITED + _json_line(await self._shares.answer(request, pid, start))
+
+    async def _read_request(self, stream: trio.SocketStream) -> Request | None:
         """Read it; None asks for the keeper's status."""
         if len(self._reading) >= MAX_REQUESTS:
             self._reading.popleft().cancel()
@@ -195,6 +206,8 @@ class Keeper:
                 data = await _read_all(stream)
                 if data.startswith(GUEST_REQUEST):
                     return parse_guest_request(data)
+                if is_share_request(data):
+                    return parse_share_request(data)
                 return None if data == STATUS else parse_request(data)
             finally:
                 with suppress(ValueError):  # not there: another has taken the place
@@ -226,18 +239,24 @@ class Keeper:
 
     def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
-        self._check_room(client_id)
-        if len(self._guests) >= MAX_GUESTS:
-            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
-            raise StepFailed("keeper", what, "some have to end")
-        try:
-            path = self._guests.open_door(nursery.start_soon)
-        except OSError as error:
-            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+        self._check_room_for_guest(client_id)
+        path = self._open_guests_door(nursery)
         arrivals = self._roster.add(client_id)
         self._guests.add(client_id)
         nursery.start_soon(_guarded, self._run_session, self._new_name(), request, arrivals, ())
         return INVITED + _json_line({"version": __version__, "socket": path})
+
+    def _check_room_for_guest(self, client_id: bytes) -> None:
+        self._check_room(client_id)
+        if len(self._guests) >= MAX_GUESTS:
+            what = f"{MAX_GUESTS} guests are here already, which is the limit"
+            raise StepFailed("keeper", what, "some have to end")
+
+    def _open_guests_door(self, nursery: trio.Nursery) -> str:
+        try:
+            return self._guests.open_door(nursery.start_soon)
+        except OSError as error:
+            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
 
     def _check_room(self, client_id: bytes) -> None:
         if self._session_count >= MAX_SESSIONS:
@@ -427,6 +446,39 @@ class Keeper:
                 self._emptied.unpark_all()
             log.info("relay to %s over", relay.where)
 
+    # Viewers
+
+    def session_named(self, name: str) -> TerminalSession | None:
+        for session, _ in self._sessions.values():
+            if isinstance(session, TerminalSession) and session.name == name:
+                return session
+        return None
+
+    def admit(self, client_id: bytes) -> trio.MemoryReceiveChannel[Arrival]:
+        self._check_room_for_guest(client_id)
+        self._guests.add(client_id)
+        return self._roster.add(client_id)
+
+    async def serve(
+        self,
+        viewer: Viewer,
+        link: ResumableLink,
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+    ) -> None:
+        self._links.add(link)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_arrivals, link, arrivals)
+            await viewer.run(link)
+            nursery.cancel_scope.cancel()
+
+    def dismiss(self, client_id: bytes, link: ResumableLink) -> None:
+        self._roster.remove(client_id)
+        self._guests.discard(client_id)
+        self._links.discard(link)
+        link.close()
+        if not self._roster:
+            self._emptied.unpark_all()
+
     # One session
 
     async def _run_session(
@@ -560,10 +612,10 @@ def _no_relay(where: Address, registration: RouterRegistration) -> StepFailed:
     return StepFailed("relay", what, "ask its administrator: trioet serve --relay-to PLACE")
 
 
-def _uid(connection: trio.socket.SocketType) -> int:
+def _peer(connection: trio.socket.SocketType) -> PeerCredentials:
     duplicate = socket.socket(fileno=os.dup(connection.fileno()))
     with duplicate:
-        return peer_credentials(duplicate).uid
+        return peer_credentials(duplicate)
 
 
 def _json_line(fields: Mapping[str, object]) -> bytes:

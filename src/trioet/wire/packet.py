@@ -31,6 +31,7 @@ class PacketType(IntEnum):
     STDERR = 65
     STDIN_EOF = 66
     CHANNEL = 67
+    SIZE = 68
     INITIAL_RESPONSE = 252
     INITIAL_PAYLOAD = 253
 
