@@ -76,17 +76,17 @@ class Onlooker(Inbox):
         self.stalled = False
         self.lost: TrioetError | None = None
         self.client_id = box["id"].encode()
-        self.link = self.server = ResumableLink(box["passkey"].encode(), Role.CLIENT, self)
-        self.server.agree_acks()
+        self.link = self.wire = ResumableLink(box["passkey"].encode(), Role.CLIENT, self)
+        self.wire.agree_acks()
         payload = InitialPayload(features=FEATURES)
-        self.server.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
+        self.wire.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
         self.nursery = nursery
         self.scope = trio.CancelScope()
         nursery.start_soon(self._keep_connected)
 
     async def _keep_connected(self) -> None:
-        reconnector = Reconnector(self.server, self.client_id, dial_guests)
-        self.server.on_change = reconnector.line_changed
+        reconnector = Reconnector(self.wire, self.client_id, dial_guests)
+        self.wire.on_change = reconnector.line_changed
         try:
             with self.scope:
                 await reconnector.run()
@@ -100,20 +100,20 @@ class Onlooker(Inbox):
 
     def grant(self, amount: int) -> None:
         """Let so many bytes more come."""
-        self.server.send(PacketType.CHANNEL, encode_channel(ChannelCredit(0, amount)))
+        self.wire.send(PacketType.CHANNEL, encode_channel(ChannelCredit(0, amount)))
 
     def cut(self) -> None:
         """Lose the connection; it comes again."""
-        for line in self.server.lines:
+        for line in self.wire.lines:
             line.close()
 
     def type(self, text: bytes) -> None:
-        self.server.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(text))
+        self.wire.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(text))
 
     def leave(self) -> None:
         """Close the page for good."""
         over = encode_session_over(SessionOver(reason=LEFT))
-        self.server.send(PacketType.SESSION_OVER, over)
+        self.wire.send(PacketType.SESSION_OVER, over)
 
     @property
     def shown(self) -> bytes:
@@ -131,9 +131,7 @@ class Onlooker(Inbox):
     def sizes(self) -> list[WindowSize]:
         """The sizes that it was told, in order."""
         return [
-            decode_size(packet.payload)
-            for packet in self.packets
-            if packet.type == PacketType.SIZE
+            decode_size(packet.payload) for packet in self.packets if packet.type == PacketType.SIZE
         ]
 
     @property
@@ -146,9 +144,9 @@ class Onlooker(Inbox):
 
     async def heard(self) -> None:
         """Wait until all was dealt with that was said so far."""
-        self.server.ping()
-        self.server.round_trip = 0.0
-        await until(lambda: self.server.round_trip, 20)
+        self.wire.ping()
+        self.wire.round_trip = 0.0
+        await until(lambda: self.wire.round_trip, 20)
 
 
 class Theatre:
@@ -159,6 +157,7 @@ class Theatre:
         self.path = str(directory / "keeper.sock")
         self.keeper = Keeper()
         self.owner = Caller(nursery)
+        self.owner.link.agree_acks()
         self.name = ""
         self.port = port
         listener = socket.socket(socket.AF_UNIX)

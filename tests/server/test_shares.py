@@ -15,6 +15,7 @@ import trio
 from callers import ask, refusal
 from onlookers import Onlooker, Theatre, open_box, theatre
 from trioet.errors import ForgedPacket
+from trioet.link.room import WINDOW
 from trioet.server.share_request import (
     RevokeRequest,
     ShareRequest,
@@ -23,9 +24,8 @@ from trioet.server.share_request import (
     TakeRequest,
 )
 from trioet.server.shares import EXPIRED, MAX_SHARES, REVOKED
-from trioet.link.room import WINDOW
 from trioet.session.shell import CHUNK
-from trioet.session.tape import CLEARED, RECENT
+from trioet.session.tape import CLEARED, MAX_TAPE
 from trioet.session.viewer import MAX_TYPED, OVER
 from trioet.wire.channels import ChannelOpen, encode_channel
 from trioet.wire.messages import WindowSize, encode_terminal_info
@@ -78,10 +78,10 @@ async def test_who_is_away_is_told_and_comes_back_at_the_byte(stage: Theatre) ->
         await onlooker.until_shown(b"line %d" % number)
     assert onlooker.shown.count(CLEARED) == 1
     onlooker.scope.cancel()
-    await until(lambda: not onlooker.server.attached)
-    with trio.fail_after(10):
-        while (await stage.shares())[0]["state"] != "away":
-            await trio.sleep(0.01)
+    await until(lambda: not onlooker.wire.attached)
+    share = stage.keeper._shares._shares[0]
+    await until(lambda: share.state == "away")
+    assert (await stage.shares())[0]["state"] == "away"
 
 
 async def test_the_owners_size_is_told_and_rules(stage: Theatre) -> None:
@@ -94,7 +94,7 @@ async def test_the_owners_size_is_told_and_rules(stage: Theatre) -> None:
     await until(lambda: onlooker.sizes == [WindowSize(30, 100)])
     resize(40, 120)
     await until(lambda: onlooker.sizes[-1] == WindowSize(40, 120))
-    onlooker.server.send(PacketType.TERMINAL_INFO, encode_terminal_info(WindowSize(5, 5)))
+    onlooker.wire.send(PacketType.TERMINAL_INFO, encode_terminal_info(WindowSize(5, 5)))
     await onlooker.heard()
     assert onlooker.sizes == [WindowSize(30, 100), WindowSize(40, 120)]
 
@@ -126,9 +126,8 @@ async def test_the_end_of_the_session_is_told_behind_its_last_output(
 async def test_a_viewer_who_leaves_is_gone(stage: Theatre) -> None:
     onlooker = await stage.look_on()
     onlooker.leave()
-    with trio.fail_after(10):
-        while await stage.shares():
-            await trio.sleep(0.01)
+    await until(lambda: not len(stage.keeper._shares))
+    assert await stage.shares() == []
 
 
 # Links
@@ -208,7 +207,7 @@ async def test_a_revoked_viewer_hears_nothing_more_at_once(stage: Theatre) -> No
 async def test_a_viewer_who_is_away_while_it_is_revoked_does_not_come_back(stage: Theatre) -> None:
     onlooker = await stage.look_on()
     onlooker.scope.cancel()
-    await until(lambda: not onlooker.server.attached)
+    await until(lambda: not onlooker.wire.attached)
     stage.owner.type(b"secret\n")
     await stage.owner.until_shown(b"secret")
     assert await stage.revoke() == [1]
@@ -244,10 +243,10 @@ async def test_who_may_type_does_and_no_longer_when_revoked(stage: Theatre) -> N
 
 async def test_viewers_get_no_tunnels(stage: Theatre) -> None:
     onlooker = await stage.look_on(write=True)
-    line = onlooker.server.lines[0]
-    message = encode_channel(ChannelOpen(1, None, None, 1 << 18, datagrams=False))
-    onlooker.server.send(PacketType.CHANNEL, message)
-    await until(lambda: line not in onlooker.server.lines)
+    line = onlooker.wire.lines[0]
+    message = encode_channel(ChannelOpen(1))
+    onlooker.wire.send(PacketType.CHANNEL, message)
+    await until(lambda: line not in onlooker.wire.lines)
     stage.owner.type(b"on\n")
     await stage.owner.until_shown(b"on")
 
@@ -269,7 +268,7 @@ async def test_a_viewer_who_takes_nothing_slows_nobody_and_skips(
         stalled.stalled = False
         await stalled.until_shown(b"done")
         assert stalled.shown.count(CLEARED) >= 2
-        assert len(stalled.shown) < kept + RECENT + CHUNK
+        assert len(stalled.shown) < kept + MAX_TAPE
 
 
 async def test_who_knows_the_id_alone_comes_to_nothing(stage: Theatre) -> None:
@@ -289,7 +288,8 @@ def asking(stage: Theatre, runtime_dir: Path, after: str) -> subprocess.Popen[by
     code = (
         "import sys; from trioet.cli.terminal import ask_keeper; "
         "from trioet.server.share_request import ShareRequest, ShownRequest; "
-        f"print(ask_keeper(ShareRequest({stage.name!r}, hide=True).encode()).decode(), flush=True); "
+        f"request = ShareRequest({stage.name!r}, hide=True); "
+        "print(ask_keeper(request.encode()).decode(), flush=True); "
         f"sys.stdin.readline(); {after}"
     )
     return subprocess.Popen(

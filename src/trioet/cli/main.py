@@ -20,6 +20,7 @@ COMMANDS = {
     "connect": "open a session on a host that survives the loss of the network",
     "doctor": "find out why no session can be had with a host, and what to do about it",
     "serve": "accept sessions on this machine (as root: for all users)",
+    "share": "let others look on at the session that this is run in",
     "web": "open a command to browsers, in sessions that survive",
     "install": "put trioet on a host that ssh reaches, or upgrade it there",
     "uninstall": "remove from a host what install made there",

@@ -81,6 +81,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what")
     what.add_argument(
+        "--shares",
+        action="store_true",
+        help="no COMMAND, only sessions for which there is a link by `trioet share`",
+    )
+    what.add_argument(
         "--permit-arguments",
         action="store_true",
         default=None,
@@ -126,13 +131,16 @@ def read_options(argv: Sequence[str]) -> WebOptions:
     given = vars(build_parser().parse_args(argv))
     words = given.pop("command")
     command = words[1:] if words[:1] == ["--"] else words
-    if not command:
+    shares = given.pop("shares")
+    if shares and command:
+        raise UsageError("--shares runs no command; a trioet web that runs one shows shares too")
+    if not (command or shares):
         raise UsageError("which command? trioet web [options] -- COMMAND...")
     settings: dict[str, Any] = {}
     if config := given.pop("config"):
         settings |= read_config(config)
     settings |= {name: value for name, value in given.items() if value is not None}
-    options = _options(settings, _found(command))
+    options = _options(settings, _found(command) if command else ())
     _check_safe(options)
     return options
 

@@ -195,10 +195,10 @@ class Shares:
             await trio.lowlevel.wait_readable(watched)
         finally:
             os.close(watched)
-        if share.hidden:
-            if share.viewer is None:
-                share.end(REVOKED)
-            share.lift_curtain()
+        if share.hidden and share.viewer is None:
+            share.end(REVOKED)
+        await trio.sleep(SETTLE_S)
+        share.lift_curtain()
 
     def _take(self, request: TakeRequest) -> dict[str, object]:
         found = [share for share in self._shares if share.link.client_id == request.ticket]
@@ -246,7 +246,6 @@ class Shares:
             self._shares.remove(share)
             if share.viewers_link is not None:
                 self._host.dismiss(share.link.client_id.encode(), share.viewers_link)
-            share.lift_curtain()
             share.audience.unshared()
             log.info("session %s: share %d over", share.session.name, share.number)
 

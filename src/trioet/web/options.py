@@ -23,6 +23,8 @@ class WebOptions:
     """The options of `trioet web`, most by GoTTY's names."""
 
     command: tuple[str, ...]
+    """Empty: nothing is run, there are only sessions that are shared (`trioet share`)."""
+
     address: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     unix_socket: str = ""
@@ -59,7 +61,12 @@ class WebOptions:
     preferences: Mapping[str, object] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"<WebOptions {self.command[0]} write={self.permit_write}>"
+        return f"<WebOptions {self.name} write={self.permit_write}>"
+
+    @property
+    def name(self) -> str:
+        """Of the command, without its directory."""
+        return self.command[0].rpartition("/")[2] if self.command else "shared"
 
     @property
     def has_tls(self) -> bool:

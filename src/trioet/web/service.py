@@ -88,6 +88,8 @@ class Service:
         async def link(browser: ServerConnection, _request: Request, _source: str) -> None:
             await visitors.serve(browser)
 
+        if not self._options.command:
+            return {"trioet": Spoken(link, MAX_MESSAGE)}
         terminals = Terminals(self._options, site, self._login, visitors)
         most = MAX_PASTE if self._options.permit_write else MAX_WORDS
         webtty = Spoken(terminals.serve_webtty, most, asks_itself=True)

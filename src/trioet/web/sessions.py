@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,13 @@ class Sessions(Protocol):
 
         Raises:
           LocalError: there is none to be had.
+        """
+
+    async def take(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Exchange the ticket of a link to a shared session, for a browser at ``source``, once.
+
+        Raises:
+          LocalError: there is no such link, or no more.
         """
 
     async def dial(self) -> socket.socket:
