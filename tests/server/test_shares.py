@@ -244,7 +244,7 @@ async def test_who_may_type_does_and_no_longer_when_revoked(stage: Theatre) -> N
 async def test_viewers_get_no_tunnels(stage: Theatre) -> None:
     onlooker = await stage.look_on(write=True)
     line = onlooker.wire.lines[0]
-    message = encode_channel(ChannelOpen(1))
+    message = encode_channel(ChannelOpen(1, 0, None, 1 << 18))
     onlooker.wire.send(PacketType.CHANNEL, message)
     await until(lambda: line not in onlooker.wire.lines)
     stage.owner.type(b"on\n")
@@ -321,7 +321,8 @@ async def test_what_is_written_behind_the_curtain_is_seen_by_the_owner_alone(
     if kept:
         await onlooker.until_shown(b"and on")
     else:
-        await until(lambda: len(stage.keeper._shares) == 1)
+        audience = stage.keeper._shares._shares[0].audience
+        await until(lambda: "curtains=0" in repr(audience))
         stage.owner.type(b"and later\n")
         await onlooker.until_shown(b"and later")
     assert b"the link" not in onlooker.shown
