@@ -18,14 +18,17 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "lint", "types", "proto", "docs"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-FEWER = {"3.12": ["-m", "not proof and not e2e"], "3.13": ["-m", "not proof"]}
+FEWER = {
+    "3.12": ["-m", "not proof and not e2e and not browser"],
+    "3.13": ["-m", "not proof and not browser"],
+}
 """What is left out where it would take long and tell little: on the newest Python what depends
 on no version, and between the two whole sessions as well."""
 CODE = ("src", "tests", "bench", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
-    *("connect", "doctor", "install", "uninstall", "serve"),
+    *("connect", "doctor", "install", "uninstall", "serve", "web"),
     *("terminal", "check", "keeper", "demo"),
 )
 GROUPS = nox.project.load_toml("pyproject.toml")
@@ -104,6 +107,13 @@ def e2e(session: nox.Session) -> None:
     """Whole sessions: real ptys, sshd, processes."""
     install(session, "test")
     session.run("pytest", "-q", "-rs", "tests/e2e", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The page of trioet web in Chromium, with npm to build it; skipped where they are not."""
+    install(session, "test")
+    session.run("pytest", "-q", "-rs", "-m", "browser", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ import trio
 from ports import free_ports
 from trioet.cli.web import KeeperSessions, web_key
 from trioet.cli.web_options import read_options
+from trioet.web.login import token_for
+from trioet.web.options import WebOptions
 from trioet.web.service import Service
 from web_visitor import Browser
 
@@ -18,9 +21,10 @@ from web_visitor import Browser
 class WebHost:
     """One that serves, for a test."""
 
-    def __init__(self, browser: Browser, url: str, scope: trio.CancelScope) -> None:
+    def __init__(self, options: WebOptions, browser: Browser, scope: trio.CancelScope) -> None:
+        self.options = options
         self.browser = browser
-        self.url = url
+        self.url = ""
         self.scope = scope
         self.ended = trio.Event()
 
@@ -29,11 +33,13 @@ class WebHost:
 async def web_host(*arguments: str, port: int = 0) -> AsyncIterator[WebHost]:
     """Serve with that command line, ``-p`` left away; everything ends with the block."""
     port = port or free_ports(1)[0]
+    key = web_key()
     options = read_options(["-p", str(port), *arguments])
+    options = dataclasses.replace(options, token=token_for(options, key))
     urls: list[str] = []
-    service = Service(options, KeeperSessions(options), web_key(), urls.append)
+    service = Service(options, KeeperSessions(options), key, urls.append)
     async with trio.open_nursery() as nursery:
-        host = WebHost(Browser(port, options.path), "", trio.CancelScope())
+        host = WebHost(options, Browser(port, options.path), trio.CancelScope())
 
         async def serve() -> None:
             with host.scope:

@@ -21,6 +21,7 @@ from descriptors import descriptors
 from trioet import __version__
 from trioet.doctor.facts import KEEPER_TELLS, keeper_facts, router_facts
 from trioet.server import keeper as keeper_module
+from trioet.server.guest_request import GuestRequest
 from trioet.server.keeper import (
     LINGER_S,
     MAX_REQUEST,
@@ -31,6 +32,7 @@ from trioet.server.keeper import (
 from trioet.server.local import bind_local, connect_local
 from trioet.server.request import STATUS
 from trioet.server.router import Router
+from trioet.session.guest import Grant
 from trioet.session.terminal import TerminalSession
 from trioet.wire.packet import Packet
 from waiting import until
@@ -530,3 +532,54 @@ async def test_programs_have_none_of_its_descriptors(
     caller = await process.open(nursery, free_tcp_port, b"ls /proc/$$/fd; true", pty=pty)
     await caller.until_over()
     assert set(caller.shown.split()) == {b"0", b"1", b"2"}
+
+
+# Guests
+
+
+async def ask_for_guest(host: Host, nursery: trio.Nursery) -> tuple[Caller, trio.SocketStream]:
+    """A guest's session in which `cat` runs; and the connection that lasts as long."""
+    caller = Caller(nursery)
+    grant = Grant((b"/bin/cat",), write=True)
+    request = GuestRequest(caller.credentials, "xterm", {b"PATH": b"/usr/bin:/bin"}, grant)
+    stream = await trio.open_unix_socket(host.path)
+    await stream.send_all(request.encode())
+    await stream.send_eof()
+    assert isinstance(stream, trio.SocketStream)
+    answer = b""
+    while not answer.endswith(b"\n"):
+        answer += await stream.receive_some()
+    told = invitation(answer)
+    assert told["socket"].endswith("guests.sock")
+    return caller, stream
+
+
+async def test_a_guests_request_lasts_as_long_as_its_session(host: Host) -> None:
+    _, stream = await ask_for_guest(host, host.nursery)
+    async with stream:
+        with trio.move_on_after(0.2) as silence:
+            await stream.receive_some()
+        assert silence.cancelled_caught
+        host.keeper.end_sessions("over")
+        with trio.fail_after(20):
+            assert await stream.receive_some() == b""
+
+
+async def test_guests_open_no_port(host: Host) -> None:
+    _, stream = await ask_for_guest(host, host.nursery)
+    assert "own_ports=[]" in repr(host.keeper)
+    await stream.aclose()
+
+
+async def test_who_is_away_for_longest_gives_way(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "MAX_GUESTS", 2)
+    streams = [(await ask_for_guest(host, host.nursery))[1] for _ in range(3)]
+    with trio.fail_after(20):
+        assert await streams[0].receive_some() == b""
+    with trio.move_on_after(0.2) as silence:
+        await streams[1].receive_some()
+    assert silence.cancelled_caught
+    for stream in streams:
+        await stream.aclose()

@@ -250,8 +250,8 @@ async def test_a_token_is_in_the_fragment_and_nowhere_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    options = read_options(["--token", *CAT])
     async with web_host("-w", "--token", *CAT) as host:
+        options = host.options
         config = (await host.browser.get("api/config")).json
         assert config["ways"] == ["token"]
         assert (await host.browser.post("api/login", {"token": "x" * 32})).status == 403
@@ -347,6 +347,21 @@ async def test_hashed_passwords_and_unknown_users(monkeypatch: pytest.MonkeyPatc
     assert len(hashed) == 5
     broken = Login({"user": "$argon2id$nonsense"}, "", b"k" * 32)
     assert not await broken.password_is_right("a", "user", "$argon2id$nonsense")
+
+
+async def test_a_token_outlives_a_restart_and_opens_nothing_else() -> None:
+    async with web_host("--token", *CAT) as host:
+        port, token = host.browser.port, host.options.token
+        await host.browser.post("api/login", {"token": token})
+        cookie = host.browser.cookie
+    async with web_host("--token", *CAT, port=port) as host:
+        host.browser.cookie = cookie
+        assert (await host.browser.post("api/session", {})).status == 200
+    for other in (["-w", "--token", *CAT], ["--token", "--", "/bin/sh"]):
+        async with web_host(*other, port=port) as host:
+            host.browser.cookie = cookie
+            assert (await host.browser.post("api/session", {})).status == 401
+            assert (await host.browser.post("api/login", {"token": token})).status == 403
 
 
 @pytest.mark.parametrize("said", ["Basic ???", "Basic /w==", "Bearer x", "Basic", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket as socket_module
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,14 +16,21 @@ from websockets.exceptions import ConnectionClosed
 
 from descriptors import descriptors
 from keepers import keepers_in
-from trioet.wire.messages import Exec, InitialPayload, WindowSize
+from trioet.web import visitors
+from trioet.wire.channels import ChannelOpen, ChannelRefused, TrioetChannels
+from trioet.wire.forward import Address
+from trioet.wire.forward_messages import Listen, Listening
+from trioet.wire.handshake import connect_request_frame
+from trioet.wire.messages import ConnectRequest, Exec, InitialPayload, WindowSize
 from trioet.wire.packet import PacketType
+from trioet.wire.reach import Failure
 from waiting import until
 from web_hosts import WebHost, python, sh, web_host
 from web_visitor import FEATURES, Visitor
 
 pytestmark = pytest.mark.usefixtures("runtime_dir")
 
+CHANNEL = PacketType.CHANNEL
 CAT = sh("stty -echo; echo ready; exec cat")
 
 
@@ -121,6 +129,35 @@ async def test_what_a_guest_wants_run_is_not_run(tmp_path: Path) -> None:
         assert (await visitor.until_over()).status == 0
         assert visitor.shown.split() == [b"[]", b"fine"]
     assert not (tmp_path / "evil").exists()
+
+
+async def test_a_guest_has_no_tunnels() -> None:
+    features = (*FEATURES, "channels")
+    channels = TrioetChannels()
+    with socket_module.create_server(("127.0.0.1", 0)) as secret:
+        secret.setblocking(False)
+        where = Address(*secret.getsockname())
+        wish = InitialPayload(features=features, listens=(Listen(1, Address("127.0.0.1", 0)),))
+        async with web_host("-w", *CAT) as host, visiting(host, wish) as visitor:
+            await visitor.until_shown(b"ready")
+            for asked in (ChannelOpen(3, 0, where, 1000), Listen(5, Address("127.0.0.1", 0))):
+                packet = channels.encode(asked)
+                assert packet is not None
+                visitor.link.send(*packet)
+            heard: list[object] = []
+
+            def answers() -> list[object]:
+                packets = visitor.inbox.packets
+                heard[:] = [channels.decode(each) for each in packets if each.type == CHANNEL]
+                return [each for each in heard if isinstance(each, ChannelRefused | Listening)]
+
+            await until(lambda: len(answers()) == 2)
+            refused = next(each for each in heard if isinstance(each, ChannelRefused))
+            assert refused.why is Failure.NOT_ALLOWED
+            listening = next(each for each in heard if isinstance(each, Listening))
+            assert "no tunnels" in listening.error
+            with pytest.raises(BlockingIOError):
+                secret.accept()
 
 
 async def test_the_command_runs_where_the_server_was_started_without_a_shell(
@@ -301,10 +338,35 @@ async def test_visitors_beyond_max_connection_are_told_to_come_later() -> None:
             assert socket.close_code == 1013
 
 
-async def test_without_a_keeper_the_websocket_says_so() -> None:
+async def test_sessions_that_went_with_their_keeper_are_known_to_have_gone(
+    runtime_dir: Path,
+) -> None:
+    for leave_behind in (False, True):
+        if leave_behind:
+            with socket_module.socket(socket_module.AF_UNIX) as dead:
+                dead.bind(str(runtime_dir / "guests.sock"))
+        async with web_host(*CAT) as host, host.browser.websocket() as socket:
+            await socket.send(connect_request_frame(ConnectRequest(b"1234567890123456")))
+            answer = await socket.recv()
+            assert isinstance(answer, bytes)
+            assert b"not registered" in answer
+            await socket.wait_closed()
+            assert socket.close_code == 1000
+
+
+async def test_a_keeper_that_cannot_be_reached_is_no_reason_to_give_up(runtime_dir: Path) -> None:
+    (runtime_dir / "guests.sock").symlink_to("guests.sock")
     async with web_host(*CAT) as host, host.browser.websocket() as socket:
+        await socket.send(b"hello")
         await socket.wait_closed()
         assert socket.close_code == 1011
+
+
+async def test_who_says_nothing_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "FIRST_WORDS_S", 0.1)
+    async with web_host(*CAT) as host, host.browser.websocket() as socket:
+        await socket.wait_closed()
+        assert socket.close_code == 1002
 
 
 async def test_text_is_no_link() -> None:

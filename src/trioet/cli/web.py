@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from trioet.server.request import INVITED, REFUSED
 from trioet.server.share_request import TakeRequest
 from trioet.session.descriptors import raise_limit
 from trioet.web.granting import TERM, grant
+from trioet.web.login import token_for
 from trioet.web.options import WebOptions
 from trioet.web.service import Service
 from trioet.web.sessions import Opened
@@ -48,9 +50,11 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # tells every visitor's mishap
     _warn(options)
+    key = web_key()
+    options = dataclasses.replace(options, token=token_for(options, key))
     with published_page() as publish:
         announce = _announcer(options, publish)
-        trio.run(Service(options, KeeperSessions(options), web_key(), announce).run)
+        trio.run(Service(options, KeeperSessions(options), key, announce).run)
     return 0
 
 

@@ -16,7 +16,6 @@ from trioet.errors import UsageError
 from trioet.web.gotty_config import read_config
 from trioet.web.options import DEFAULT_ARGUMENT, DEFAULT_LINGER_S, DEFAULT_PORT, WebOptions
 
-TOKEN_BYTES: Final = 24
 DEFAULT_RANDOM_LENGTH: Final = 16
 """Characters of a random path; GoTTY's 8 can be guessed."""
 
@@ -161,7 +160,7 @@ def _options(settings: dict[str, Any], command: tuple[str, ...]) -> WebOptions:
         permit_arguments=bool(said("permit_arguments")),
         argument_pattern=_regex("argument-pattern", pattern),
         credentials=_credentials(settings),
-        token=secrets.token_urlsafe(TOKEN_BYTES) if said("token") else "",
+        wants_token=bool(said("token")),
         tls_certificate=_path(said("tls_crt") or CERTIFICATE) if has_tls else "",
         tls_key=_path(said("tls_key") or KEY) if has_tls else "",
         tls_ca=_client_authority(settings, has_tls),

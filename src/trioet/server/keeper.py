@@ -249,14 +249,28 @@ class Keeper:
     def _check_room_for_guest(self, client_id: bytes) -> None:
         self._check_room(client_id)
         if len(self._guests) >= MAX_GUESTS:
-            what = f"{MAX_GUESTS} guests are here already, which is the limit"
-            raise StepFailed("keeper", what, "some have to end")
+            self._end_a_guests()
 
     def _open_guests_door(self, nursery: trio.Nursery) -> str:
         try:
             return self._guests.open_door(nursery.start_soon)
         except OSError as error:
             raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+
+    def _end_a_guests(self) -> None:
+        """Make room for another guest: the session of who is away for longest gives way."""
+        away = {
+            since: (session, scope)
+            for name, (session, scope) in self._sessions.items()
+            if name in self._guests and isinstance(session, TerminalSession)
+            if (since := session.attendance.away_since) is not None and not scope.cancel_called
+        }
+        if not away:
+            what = f"{MAX_GUESTS} guests have sessions here already, which is the limit"
+            raise StepFailed("keeper", what, "some have to end")
+        session, scope = away[min(away)]
+        session.farewell("others needed the room while you were away")
+        scope.cancel()
 
     def _check_room(self, client_id: bytes) -> None:
         if self._session_count >= MAX_SESSIONS:

@@ -85,24 +85,28 @@ class Attendance:
     """Is the guest there? Knows when it has been away for too long, once it came."""
 
     def __init__(self, linger_s: float) -> None:
+        self.away_since: float | None = trio.current_time()
+        """In Trio's clock; None while it is there."""
         self._linger_s = linger_s
-        self._present = False
         self._changed = trio.lowlevel.ParkingLot()
 
     def note(self, present: bool) -> None:
         """The guest came or went, or nothing of that kind happened."""
-        self._present = present
+        if not present and self.away_since is None:
+            self.away_since = trio.current_time()
+        elif present:
+            self.away_since = None
         self._changed.unpark_all()
 
     async def wait_deserted(self) -> None:
         """Return when the guest has been away for too long. Cancellation changes nothing."""
-        while not self._present:
+        while self.away_since is not None:
             await self._changed.park()
         while True:
-            while self._present:
+            while self.away_since is None:
                 await self._changed.park()
             with trio.move_on_after(self._linger_s) as patience:
-                while not self._present:
+                while self.away_since is not None:
                     await self._changed.park()
             if patience.cancelled_caught:
                 return

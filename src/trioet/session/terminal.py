@@ -114,7 +114,7 @@ class TerminalSession:
         self._screen = Credit()
         self._debt = Debt()
         self._grant = origin.grant
-        self._attendance = Attendance(origin.grant.linger_s if origin.grant else math.inf)
+        self.attendance = Attendance(origin.grant.linger_s if origin.grant else math.inf)
 
     def __repr__(self) -> str:
         return f"<TerminalSession {self._origin.name} {self._shell!r} {self._keyboard!r}>"
@@ -270,7 +270,7 @@ class TerminalSession:
     def _line_changed(self) -> None:
         # A program does not wait for a reader who is away: the replay buffer does, which is larger.
         self._screen.waive(self._linked.proven_line is None)
-        self._attendance.note(self._linked.proven_line is not None)
+        self.attendance.note(self._linked.proven_line is not None)
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
@@ -279,7 +279,7 @@ class TerminalSession:
 
     async def _end_when_deserted(self, session: trio.CancelScope) -> None:
         """Guests who do not come back leave nothing behind either."""
-        await self._attendance.wait_deserted()
+        await self.attendance.wait_deserted()
         log.info("session %s: its guest did not come back", self._origin.name)
         session.cancel()
 

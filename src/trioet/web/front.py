@@ -7,6 +7,7 @@ WebSocket is given to websockets as it came.
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.trio.server import Server, ServerConnection
 from websockets.typing import Subprotocol
 
-from trioet.link.line import NOTSENT_LOWAT, source_of
+from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
 from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
@@ -43,7 +44,7 @@ PING_S: Final = 30.0
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
-_TCP: Final = 6
+_TCP: Final = socket.IPPROTO_TCP
 
 _GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
 
@@ -100,8 +101,9 @@ class Front:
             await trio.aclose_forcefully(stream)
 
     async def _serve(self, transport: trio.SocketStream, source: str) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # a Unix socket has neither
             transport.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            transport.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         stream: trio.abc.Stream = transport
         if self.context is not None:
             tls = trio.SSLStream(transport, self.context, server_side=True, https_compatible=True)

@@ -12,9 +12,10 @@ import trio
 MAX_CONNECTIONS: Final = 1024
 MAX_CONNECTIONS_PER_SOURCE: Final = 64
 
-MAX_SESSIONS: Final = 200
+MAX_SESSIONS: Final = 500
 MAX_SESSIONS_PER_SOURCE: Final = 50
-"""That live at the same time."""
+"""That live at the same time. The keeper has a limit of its own, by which the sessions of those
+who are away give way."""
 
 SESSIONS_AT_ONCE: Final = 20
 SESSIONS_PER_S: Final = 1.0

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from typing import Final
 import trio
 
 from trioet.errors import UsageError
+from trioet.web.options import WebOptions
 from trioet.wire.web_http import Request
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,20 @@ ARGON2: Final = "$argon2"
 
 HASHED_AT_ONCE: Final = 2
 """argon2 takes 64 MiB and a tenth of a second; threads that may do it."""
+
+
+def token_for(options: WebOptions, key: bytes) -> str:
+    """The token of one `trioet web`; empty if it wants none.
+
+    Another for everything else that is served, and the same after a restart: a page that
+    comes back is let in, and so is who has kept the link.
+    """
+    if not options.wants_token:
+        return ""
+    where = [options.address, options.port, options.unix_socket, options.path]
+    what = json.dumps([*where, options.permit_write, options.command])
+    digest = hmac.digest(key, b"token\0" + what.encode(errors="surrogateescape"), "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class LockedOut(Exception):

@@ -37,7 +37,10 @@ class WebOptions:
     credentials: Mapping[str, str] = field(default_factory=dict)
     """User -> password, in clear or as an argon2 hash (``$argon2id$…``)."""
 
+    wants_token: bool = False
     token: str = ""
+    """Made of it; see trioet.web.login.token_for."""
+
     tls_certificate: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -75,4 +78,4 @@ class WebOptions:
     @property
     def needs_login(self) -> bool:
         """Visitors have to say a password or a token first."""
-        return bool(self.credentials or self.token)
+        return bool(self.credentials or self.wants_token)

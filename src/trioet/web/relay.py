@@ -18,8 +18,25 @@ PIECE: Final = 64 * 1024
 """Bytes read from the keeper at once, and the size of the largest message to a browser."""
 
 
-async def relay(browser: ServerConnection, keeper: socket.socket) -> None:
+async def next_words(browser: ServerConnection) -> bytes | None:
+    """The next message; None if there is none. Text costs the connection.
+
+    Cancellation loses nothing.
+    """
+    try:
+        message = await browser.recv()
+        if isinstance(message, bytes):
+            return message
+        await browser.aclose(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+    except ConnectionClosed:
+        pass
+    return None
+
+
+async def relay(browser: ServerConnection, keeper: socket.socket, first: bytes) -> None:
     """Pass on what comes, both ways, until one side has ended; then end the other.
+
+    ``first`` came from the browser already.
 
     Owns the keeper's socket. A line that the keeper closes closes the WebSocket with 1000, behind
     its last byte. Cancellation closes the socket, and leaves the WebSocket to its owner.
@@ -27,7 +44,7 @@ async def relay(browser: ServerConnection, keeper: socket.socket) -> None:
     line = trio.SocketStream(trio.socket.from_stdlib_socket(keeper))
     async with line, trio.open_nursery() as nursery:
         nursery.start_soon(_to_browser, line, browser, nursery.cancel_scope)
-        await _to_keeper(browser, line)
+        await _to_keeper(browser, line, first)
         nursery.cancel_scope.cancel()
 
 
@@ -46,15 +63,11 @@ async def _to_browser(
     both.cancel()
 
 
-async def _to_keeper(browser: ServerConnection, line: trio.SocketStream) -> None:
+async def _to_keeper(browser: ServerConnection, line: trio.SocketStream, first: bytes) -> None:
+    message: bytes | None = first
     try:
-        while True:
-            message = await browser.recv()
-            if isinstance(message, str):
-                await browser.aclose(CloseCode.UNSUPPORTED_DATA, "binary messages only")
-                return
+        while message is not None:
             await line.send_all(message)
-    except ConnectionClosed:
-        return
+            message = await next_words(browser)
     except trio.BrokenResourceError:
         await trio.sleep_forever()  # what the keeper said before it closed is still on its way

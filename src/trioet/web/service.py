@@ -169,7 +169,9 @@ def listen(options: WebOptions) -> socket.socket:
             dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
         )
     except OSError as error:
-        what = f"cannot listen on {options.address} port {options.port}: {error.strerror or error}"
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
+        what = f"cannot listen on {options.address} port {options.port}: {why}"
         hint = "choose another with --address or --port, or stop what listens there"
         raise StepFailed("listen", what, hint) from error
 

@@ -202,7 +202,8 @@ class Site:
     def _file(self, request: Request, name: str) -> Answer:
         found = self._files.get(name)
         if found is None and name == "index.html":
-            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_BUILT, _uncached("text/html"))
+            guarded = (*_uncached("text/html; charset=utf-8"), ("Content-Security-Policy", POLICY))
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_BUILT, guarded)
         if found is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "there is nothing here")
         fields = [

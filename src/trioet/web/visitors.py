@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Final
 
 import trio
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.trio.server import ServerConnection
 
@@ -25,13 +27,28 @@ from trioet.web.limits import (
     Seats,
 )
 from trioet.web.options import WebOptions
-from trioet.web.relay import relay
+from trioet.web.relay import next_words, relay
 from trioet.web.sessions import Sessions
+from trioet.wire.handshake import connect_response_frame
+from trioet.wire.messages import ConnectResponse, ConnectStatus
 
 log = logging.getLogger(__name__)
 
-GOODBYE_S = 2.0
+FIRST_WORDS_S: Final = 10.0
+"""From a WebSocket to its first message."""
+
+GOODBYE_S: Final = 2.0
 """How long browsers may take to answer that we are going."""
+
+
+async def _know_nobody(browser: ServerConnection) -> None:
+    """There is no keeper: its sessions went with it. Say so as a keeper's door would."""
+    unknown = ConnectResponse(ConnectStatus.INVALID_KEY, b"Client is not registered")
+    try:
+        await browser.send(connect_response_frame(unknown))
+        await browser.aclose(CloseCode.NORMAL_CLOSURE)
+    except ConnectionClosed:
+        return
 
 
 class Visitors:
@@ -135,15 +152,26 @@ class Visitors:
     async def serve(self, browser: ServerConnection) -> None:
         """Bring a browser to its session, as long as its connection lives."""
         async with self.present(browser) as welcome:
-            if not welcome:
-                return
-            try:
-                keeper = await self._sessions.dial()
-            except OSError as error:
-                log.warning("no keeper answers: %s", error.strerror)
-                await browser.aclose(CloseCode.INTERNAL_ERROR, "no keeper answers")
-                return
-            await relay(browser, keeper)
+            if welcome:
+                await self._connect(browser)
+
+    async def _connect(self, browser: ServerConnection) -> None:
+        first = None
+        # Who says nothing takes no place in the keeper's door, where all of us are one source.
+        with trio.move_on_after(FIRST_WORDS_S):
+            first = await next_words(browser)
+        if first is None:
+            await browser.aclose(CloseCode.PROTOCOL_ERROR, "no ConnectRequest")
+            return
+        try:
+            keeper = await self._sessions.dial()
+        except (FileNotFoundError, ConnectionRefusedError):
+            await _know_nobody(browser)
+        except OSError as error:
+            log.warning("no keeper answers: %s", error.strerror)
+            await browser.aclose(CloseCode.INTERNAL_ERROR, "no keeper answers")
+        else:
+            await relay(browser, keeper, first)
 
     async def say_goodbye(self) -> None:
         """Close all WebSockets with 1001, as their pages will come again."""

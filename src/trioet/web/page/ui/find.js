@@ -1,0 +1,44 @@
+// The field in which one searches what the terminal shows and has shown.
+
+import { $ } from "./dom.js";
+
+const MARKS = {
+  matchBackground: "#7a5c00",
+  matchOverviewRuler: "#d9a33a",
+  activeMatchBackground: "#b34700",
+  activeMatchColorOverviewRuler: "#ff8f40",
+};
+
+export function searchField({ terminal, search }) {
+  const form = $("#search");
+  const input = $("input", form);
+  const result = $("output", form);
+
+  const next = (incremental = false) =>
+    search.findNext(input.value, { incremental, decorations: MARKS });
+  const previous = () => search.findPrevious(input.value, { decorations: MARKS });
+  const close = () => {
+    form.hidden = true;
+    search.clearDecorations();
+    terminal.focus();
+  };
+  search.onDidChangeResults(({ resultIndex, resultCount }) => {
+    const found = resultCount ? `${resultIndex + 1} of ${resultCount}` : "none";
+    result.textContent = input.value ? found : "";
+  });
+  input.addEventListener("input", () => next(true));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+    else if (event.key === "Enter" && event.target === input) event.shiftKey ? previous() : next();
+  });
+  form.addEventListener("click", ({ target }) =>
+    ({ next: () => next(), previous, close })[target.dataset.do]?.(),
+  );
+  return () => {
+    form.hidden = false;
+    input.value = terminal.getSelection().split("\n")[0] || input.value;
+    input.select();
+    input.focus();
+  };
+}
