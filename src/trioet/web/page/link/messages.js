@@ -16,6 +16,7 @@ export const Type = {
   SESSION_OVER: 64,
   STDERR: 65,
   CHANNEL: 67,
+  SIZE: 68,
   INITIAL_RESPONSE: 252,
   INITIAL_PAYLOAD: 253,
 };
@@ -26,6 +27,7 @@ const CREDIT = 0x27; // kind of a CHANNEL message
 const TERMINAL = 0n; // in place of a channel's number
 const OFFER = 1000; // field of InitialPayload, and of InitialResponse what came of it
 const STDERR_MARK = 0x45;
+const SIZE_MARK = 0x57;
 
 const numberOf = (value, fallback) => (typeof value === "number" ? value : fallback);
 const textOf = (value) => (value instanceof Uint8Array ? text(value) : "");
@@ -83,6 +85,15 @@ export function readTerminalBuffer(payload) {
 export function readStderr(payload) {
   if (payload[0] !== STDERR_MARK) throw new PeerError("a STDERR without its mark");
   return payload.subarray(1);
+}
+
+/** The size of the terminal at which we only look on. */
+export function readSize(payload) {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  if (payload.length !== 5 || payload[0] !== SIZE_MARK) throw new PeerError("a SIZE that is none");
+  const size = { rows: view.getUint16(1), columns: view.getUint16(3) };
+  if (!(size.rows > 0 && size.columns > 0)) throw new PeerError("a terminal without a size");
+  return size;
 }
 
 export const terminalInfo = ({ rows, columns, width = 0, height = 0 }) =>
