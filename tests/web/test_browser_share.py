@@ -83,8 +83,10 @@ def test_a_viewer_has_the_owners_size_whole_and_keeps_it_when_reloaded(
     viewport = {"width": 520, "height": 420}
     viewer = visit(owner.port, owner.share(), viewport=viewport)
     owner.seen.run("clear; printf '\\e[?7l%0200d\\e[?7h\\n' 0")
-    viewer.until("([columns]) => document.querySelector('#terminal').terminal.cols === columns",
-                 size(owner.seen))
+    viewer.until(
+        "([columns]) => document.querySelector('#terminal').terminal.cols === columns",
+        size(owner.seen),
+    )
     for _ in range(2):
         viewer.until(
             "([columns, rows]) => { const { terminal } = document.querySelector('#terminal');"
@@ -112,6 +114,8 @@ def test_revoked_is_told_and_shown_no_more(owner: Owner, visit: MakeVisit) -> No
 def test_questions_of_programs_are_answered_once(owner: Owner, visit: MakeVisit) -> None:
     viewer = visit(owner.port, owner.share("--write"))
     viewer.until_shown("$")
-    owner.seen.run("stty -echo -icanon min 0 time 20; printf '\\e[c\\e[6n'; cat -v; stty sane")
-    owner.seen.run("true")
-    assert owner.seen.text.count("^[[?1;2c") == 1, owner.seen.text
+    owner.seen.run(
+        "stty -echo -icanon min 0 time 20; printf '\\e[c\\e[6n'; cat -v; echo; stty sane"
+    )
+    assert owner.seen.text.count("^[[?1;2c") == 1
+    assert owner.seen.text.count("R\n") == 1

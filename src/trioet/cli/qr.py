@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-BORDER = 2
-"""Modules of light around it. The standard wants four; every camera is content with two."""
+BORDERS = (2, 1)
+"""Modules of light around it, where there is room, and where there is little. The standard wants
+four; cameras are content with less."""
 
 BLOCKS = {(False, False): "█", (False, True): "▀", (True, False): "▄", (True, True): " "}
 """(upper, lower) is dark: light is drawn, for terminals are dark."""
@@ -12,12 +13,12 @@ PLAIN = "\x1b[97;40m"
 """White on black, whatever the terminal's colours are: a camera wants contrast."""
 
 
-def qr_lines(text: str) -> list[str]:
+def qr_lines(text: str, border: int = BORDERS[0]) -> list[str]:
     """The lines that show ``text``, without colours; they are as wide as twice their number."""
     import segno
 
     code = segno.make(text, error="l", micro=False)
-    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=BORDER)]
+    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=border)]
     if len(rows) % 2:
         rows.append([False] * len(rows[0]))
     return [
@@ -26,9 +27,10 @@ def qr_lines(text: str) -> list[str]:
     ]
 
 
-def qr_text(text: str, columns: int, rows: int) -> str:
-    """The code, ready for a terminal of that size; empty where it does not fit."""
-    lines = qr_lines(text)
-    if len(lines) > rows or len(lines[0]) > columns:
-        return ""
-    return "".join(f"{PLAIN}{line}\x1b[m\n" for line in lines)
+def qr_text(text: str, columns: int, rows: int) -> list[str]:
+    """The lines of the code, ready for a terminal with so much room; none where it does not fit."""
+    for border in BORDERS:
+        lines = qr_lines(text, border)
+        if len(lines) <= rows and len(lines[0]) <= columns:
+            return [f"{PLAIN}{line}\x1b[m" for line in lines]
+    return []

@@ -40,6 +40,7 @@ LOOK_EVERY_S = 0.5
 """While the link is shown, how often it is looked whether somebody has opened it."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+HINT = "Any key takes it off the screen, and it stays good; Ctrl-C makes it void."
 ENTER, LEAVE = "\x1b[?1049h\x1b[H\x1b[2J", "\x1b[?1049l"
 
 NOBODY_SERVES = (
@@ -113,23 +114,36 @@ def _share(session: str, options: argparse.Namespace) -> None:
         print(link)
         return
     what = "type in" if options.write else "look on at"
-    words = (
-        f"Whoever opens this link first can {what} this session for {options.expires}:\n\n{link}\n"
-    )
-    if warning := _warning(page):
-        words += f"\n{warning}\n"
-    _show(session, number, link if not options.no_qr else "", words)
+    heading = f"Whoever opens this link first can {what} this session for {options.expires}:"
+    _show(session, number, screen(heading, link, _warning(page), with_code=not options.no_qr))
 
 
-def _show(session: str, number: int, code: str, words: str) -> None:
-    """Show the link until a key is pressed, or it was opened, or is void."""
+def screen(heading: str, link: str, warning: str, *, with_code: bool) -> str:
+    """What is shown: on 24 rows it just fits, with more it is easier on the eye."""
     columns, rows = shutil.get_terminal_size()
-    above = words + "\nAny key takes it off the screen, and it stays good; Ctrl-C makes it void.\n"
-    room = rows - sum(1 + len(line) // columns for line in above.splitlines()) - 1
-    picture = qr_text(code, columns, room) if code else ""
+    needed = [heading, link, HINT]
+    room = rows - sum(_rows(line, columns) for line in needed)
+    code = qr_text(link, columns, room) if with_code else []
+    room -= len(code)
+    lines = [heading, link, *code]
+    if warning and room >= _rows(warning, columns):
+        lines.append(warning)
+        room -= _rows(warning, columns)
+    if room >= 3:
+        lines[1:2] = ["", link, ""]
+        lines.append("")
+    return "\n".join([*lines, HINT])
+
+
+def _rows(line: str, columns: int) -> int:
+    return 1 + (len(line) - 1) // columns
+
+
+def _show(session: str, number: int, text: str) -> None:
+    """Show the link until a key is pressed, or it was opened, or is void."""
     state = "link"
     with _keys() as keys:
-        sys.stdout.write(ENTER + picture + above)
+        sys.stdout.write(ENTER + text)
         sys.stdout.flush()
         try:
             while state == "link" and not select.select([keys], [], [], LOOK_EVERY_S)[0]:
