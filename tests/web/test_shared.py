@@ -1,4 +1,4 @@
-"""Links to shared sessions at `trioet web`: what a browser gets for one, and what it may do then."""
+"""Links to shared sessions at `trioet web`: what a browser gets for one, and may do then."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from trioet.bootstrap.plain import plain
 from trioet.client.command_line import CommandLine, take_line
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
+from trioet.client.notices import Notices
 from trioet.client.routes import Routes
 from trioet.client.screen import Screen
 from trioet.client.tunnels import ClientTunnels
@@ -48,6 +49,7 @@ from trioet.wire.messages import (
     SessionOver,
     WindowSize,
     decode_initial_response,
+    decode_notice,
     decode_session_over,
     decode_stderr,
     decode_terminal_buffer,
@@ -58,7 +60,7 @@ from trioet.wire.messages import (
 )
 from trioet.wire.packet import Packet, PacketType
 
-FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet", "notice")
 
 KEEPALIVE_S: Final = 5.0
 """Between signs of life while somebody works; a real etserver gives up who is silent longer."""
@@ -127,6 +129,7 @@ class Client:
         self._routes = Routes()
         self.link.on_change = self._line_changed
         self._screen = Screen(console, self._grant)
+        self._notices = Notices(self._screen, lambda: self._size[:2], self._hide_status)
         self._debt = Debt()
         self._typing = Credit()
         self._nursery: trio.Nursery | None = None
@@ -170,6 +173,8 @@ class Client:
                 said = decode_stderr(packet.payload)
                 self._write_error(said)
                 self._grant(len(said))
+            case PacketType.NOTICE:
+                self._notices.tell(f"trioet: {plain(decode_notice(packet.payload))}")
             case PacketType.SESSION_OVER:
                 self._over = decode_session_over(packet.payload)
             case _:
@@ -296,6 +301,7 @@ class Client:
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
             nursery.start_soon(self._watch_silence)
+            nursery.start_soon(self._notices.run)
 
     async def _expect_more(self) -> None:
         """A real jumphost does not say that it cannot reach the destination."""

@@ -225,6 +225,8 @@ class Shares:
             "title": f"{share.session.name} @ {socket.gethostname()}",
         }
         seal = SealedBox(share.link.passkey.encode(), Direction.SERVER_TO_CLIENT).seal
+        may = "may type" if share.write else "read-only"
+        share.session.tell(f"share {share.number}: {request.source or 'somebody'} watches, {may}")
         sealed = seal(BOX, json.dumps(box).encode())
         share.link = credentials
         return {"sealed": base64.b64encode(sealed).decode(), "lasts_s": _left_s(share)}
@@ -245,6 +247,8 @@ class Shares:
         finally:
             self._shares.remove(share)
             if share.viewers_link is not None:
+                if not share.audience.over.is_set():
+                    share.session.tell(f"share {share.number}: nobody watches any more")
                 self._host.dismiss(share.link.client_id.encode(), share.viewers_link)
             share.audience.unshared()
             log.info("session %s: share %d over", share.session.name, share.number)

@@ -48,6 +48,7 @@ from trioet.wire.messages import (
     decode_terminal_buffer,
     decode_terminal_info,
     encode_initial_response,
+    encode_notice,
     encode_session_over,
     encode_stderr,
     encode_terminal_buffer,
@@ -56,7 +57,7 @@ from trioet.wire.packet import Packet, PacketType
 
 log = logging.getLogger(__name__)
 
-FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet", "notice")
 """What this side offers beyond ET's protocol."""
 
 ET_VERSION: Final = b"7.0.0"
@@ -231,6 +232,11 @@ class TerminalSession:
 
     def forget_typing(self, took: Took) -> None:
         self._keyboard.forget(took)
+
+    def tell(self, text: str) -> None:
+        """Tell the owner something, if it can be told beside what the program writes."""
+        if self._payload is not None and "notice" in self._payload.features:
+            self._linked.send(PacketType.NOTICE, encode_notice(text))
 
     def audience(self) -> Audience:
         """Those who look on, from now on.

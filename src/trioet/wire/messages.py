@@ -33,6 +33,7 @@ terminal (specification 4.2)."""
 
 STDERR_MARK: Final = b"E"
 SIZE_MARK: Final = b"W"
+NOTICE_MARK: Final = b"N"
 END_OF_INPUT: Final = b"end of input"
 """Payload of STDIN_EOF."""
 
@@ -304,6 +305,22 @@ def decode_size(payload: bytes) -> WindowSize:
     if not (0 < size.rows <= MAX_SIZE and 0 < size.columns <= MAX_SIZE):
         raise MessageError(f"a terminal of {size.rows} rows and {size.columns} columns")
     return size
+
+
+def encode_notice(text: str) -> bytes:
+    """A line for the user that no program wrote; can be taken for no other message."""
+    return NOTICE_MARK + text.encode(errors="replace")
+
+
+def decode_notice(payload: bytes) -> str:
+    """Return the line.
+
+    Raises:
+      MessageError: there is none.
+    """
+    if not payload.startswith(NOTICE_MARK):
+        raise MessageError("a NOTICE without its mark")
+    return _text(payload[len(NOTICE_MARK) :])
 
 
 def encode_initial_payload(payload: InitialPayload) -> bytes:

@@ -32,6 +32,7 @@ class PacketType(IntEnum):
     STDIN_EOF = 66
     CHANNEL = 67
     SIZE = 68
+    NOTICE = 69
     INITIAL_RESPONSE = 252
     INITIAL_PAYLOAD = 253
 

@@ -142,6 +142,7 @@ function makeSession(where) {
       changed: () => made === session && quality.look(),
       unopened,
       sized,
+      noticed: (text) => notify(text),
       over: (how) => over(sentence(how)),
       refused: (text) => over(`The server refuses the session: ${plain(text)}.`),
       lost: () => over("The server does not know this session any more."),

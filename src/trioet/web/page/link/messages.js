@@ -17,6 +17,7 @@ export const Type = {
   STDERR: 65,
   CHANNEL: 67,
   SIZE: 68,
+  NOTICE: 69,
   INITIAL_RESPONSE: 252,
   INITIAL_PAYLOAD: 253,
 };
@@ -28,6 +29,7 @@ const TERMINAL = 0n; // in place of a channel's number
 const OFFER = 1000; // field of InitialPayload, and of InitialResponse what came of it
 const STDERR_MARK = 0x45;
 const SIZE_MARK = 0x57;
+const NOTICE_MARK = 0x4e;
 
 const numberOf = (value, fallback) => (typeof value === "number" ? value : fallback);
 const textOf = (value) => (value instanceof Uint8Array ? text(value) : "");
@@ -85,6 +87,12 @@ export function readTerminalBuffer(payload) {
 export function readStderr(payload) {
   if (payload[0] !== STDERR_MARK) throw new PeerError("a STDERR without its mark");
   return payload.subarray(1);
+}
+
+/** A line for the user that no program wrote. */
+export function readNotice(payload) {
+  if (payload[0] !== NOTICE_MARK) throw new PeerError("a NOTICE without its mark");
+  return text(payload.subarray(1));
 }
 
 /** The size of the terminal at which we only look on. */
