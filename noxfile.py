@@ -24,12 +24,12 @@ FEWER = {
 }
 """What is left out where it would take long and tell little: on the newest Python what depends
 on no version, and between the two whole sessions as well."""
-CODE = ("src", "tests", "bench", "fuzz", "proof")
+CODE = ("src", "tests", "bench", "examples", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
     *("connect", "doctor", "install", "uninstall", "serve", "web"),
-    *("terminal", "check", "keeper", "demo"),
+    *("terminal", "check", "keeper", "demo", "scon serve", "scon connect"),
 )
 GROUPS = nox.project.load_toml("pyproject.toml")
 
@@ -74,9 +74,10 @@ def lint(session: nox.Session) -> None:
     install(session, "lint", project=False)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    # It takes files, no directories.
+    # It takes files, no directories; and a fifth of a second for each, so only for what people run.
+    tops = ("src", "examples", "proof")
     files = [
-        str(path) for top in CODE for path in Path(top).rglob("*.py") if "pb" not in path.parts
+        str(path) for top in tops for path in Path(top).rglob("*.py") if "pb" not in path.parts
     ]
     session.log(f"flake8-async on {len(files)} files")
     session.run("flake8-async", "--enable=ASYNC102,ASYNC112,ASYNC120,ASYNC121", *files, log=False)
@@ -195,12 +196,17 @@ def prove(session: nox.Session, what: str) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Links between the pages lead somewhere, options exist, the changelog builds."""
+    """Links lead somewhere, options exist, examples do what they say; builds the changelog and
+    the pages of the API (`-- DIRECTORY` keeps them)."""
     install(session, "docs")
-    pages = [path for top in (".", "docs", "bench", "proof") for path in Path(top).glob("*.md")]
+    tops = (".", "docs", "bench", "examples", "proof")
+    pages = [path for top in tops for path in Path(top).glob("*.md")]
+    session.run("python", "-m", "doctest", "docs/library.md")
+    into = session.posargs[0] if session.posargs else os.path.join(session.create_tmp(), "api")
+    session.run("python", "docs/api.py", into)
     wrong = [f"{page}: {target}" for page in pages for target in dead_links(page)]
     for command in COMMANDS:
-        usage = session.run("trioet", command, "--help", silent=True)
+        usage = session.run("trioet", *command.split(), "--help", silent=True)
         known = options_in(str(usage))
         for page in pages:
             wrong += [

@@ -9,11 +9,13 @@ with instrumented():
     from trioet.doctor.far_report import FarReader
     from trioet.doctor.finding import Finding
     from trioet.doctor.judge import Place
+    from trioet.doctor.ports import Goal, judge_next, probe_of_hop
     from trioet.doctor.probe import read_answer
     from trioet.doctor.ssh_words import SshWords
 
 BEGIN = b"noise\nTRIOET-CHECK:begin\nTRIOET-CHECK:stdin=1\nTRIOET-CHECK:shell=/bin/fish\n"
 PLACE = Place("far", "ssh far")
+GOAL = Goal(2022, "the router", seen=True, needed=True, start="trioet serve")
 
 
 def take(data: bytes) -> None:
@@ -53,6 +55,8 @@ def take_report(data: bytes) -> None:
         judge.program(report, PLACE),
         judge.version(report, 6, PLACE),
         judge.terminfo(report, "xterm", known_here=True, place=PLACE),
+        judge.relay(report, PLACE),
+        judge_next("h", probe_of_hop(report.facts), GOAL),
     ]
     if (facts := report.facts) is not None:
         found += [
@@ -81,6 +85,9 @@ TARGET = Target(
         b'[{"socket":"/s","port":2,"connected":false}]},"linger":{"logind":true,"kills":true},'
         b'"router":{"state":"denied","socket":"/s","port":2},"stand_in":null,"terminfo":{"term":'
         b'"xterm","known":false},"took":{"runtime":0.1}}\n',
+        b"R" + BEGIN + b'TRIOET-CHECK:{"version":"0.1.0","router":{"state":"serves","port":2022,'
+        b'"relaying":"none"},"reach":{"state":"connected","answer":"02000000000000000803"}}\n',
+        b"R" + BEGIN + b'TRIOET-CHECK:{"reach":{"state":"unreachable","words":"no route"}}\n',
         b"R" + b"This account is currently not available.\n",
         b"S@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending ED25519 key in /k h:3\n"
         b"Host key for [h]:22 has changed and\nHost key verification failed.\n",

@@ -14,7 +14,7 @@ from keepers import end_keepers
 
 pytest_plugins = [
     *("fixtures_sshd", "farside", "agents", "tunnelled"),
-    *("real_et", "untouched", "networks", "jumps", "fixtures_web"),
+    *("real_et", "untouched", "networks", "jumps", "served", "fixtures_web"),
 ]
 
 # "fast" in every run, the same examples each time in CI; "deep" by hand, for hours.

@@ -45,6 +45,7 @@ PrintMotd no
 UseDNS no
 LogLevel INFO
 AcceptEnv TRIOET_TEST_*
+Subsystem sftp internal-sftp
 SetEnv PATH={directory}/bin:{system_path} HOME={directory}/home
 """
 

@@ -45,6 +45,8 @@ def modules_after(*arguments: str, stdin: bytes, env: dict[str, str]) -> set[str
     [
         *(["--help"], ["--version"], ["connect", "--help"], ["terminal", "--help"]),
         *(["install", "--help"], ["uninstall", "--help"], ["install", "host:port"]),
+        *(["scon", "--help"], ["scon", "serve", "--help"], ["scon", "serve", "--print-unit"]),
+        *(["pipe", "--help"], ["pipe", "--nonsense"], ["proxy", "--help"], ["proxy", "--to", "x"]),
         *(["doctor", "--help"], ["doctor", "--nonsense"], ["check", "--help"], ["check"]),
     ],
 )

@@ -14,6 +14,7 @@ from trioet.bootstrap.invitation import (
     parse_invitation,
 )
 from trioet.errors import PeerError, StepFailed
+from trioet.wire.forward import Address
 
 ID = "abcdefghijklmnop"
 PASSKEY = "0123456789ABCDEF0123456789abcdef"
@@ -31,6 +32,7 @@ pieces = st.sampled_from(
         b'TRIOET:{"port":2022,"router":true,"version":"9"}\n',
         b"TRIOET:[]\n",
         b'TRIOET:{"port":true}\n',
+        b'TRIOET:{"sshd":{"host":"x","port":1}}\n',
         b"TRIOET:" + b"[" * 3000 + b"\n",
         b"\nTRIOET-MISSING\n",
         b"TRIOET-ERROR:",
@@ -72,6 +74,33 @@ def test_a_trioet_terminal_gives_its_details_too() -> None:
 def test_further_ports_are_told_beside_the_first(ports: list[int], more: tuple[int, ...]) -> None:
     output = MARKER + b"\n" + details(port=4040, ports=ports)
     assert parse_invitation(output) == Invitation(ID, PASSKEY, 4040, more_ports=more)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
+def test_where_the_sshd_listens_is_told_if_it_is_known(host: str) -> None:
+    output = MARKER + b"\n" + details(port=4040, sshd={"host": host, "port": 22})
+    assert parse_invitation(output).sshd == Address(host, 22)
+    assert parse_invitation(MARKER + b"\n" + details(port=4040)).sshd is None
+
+
+@pytest.mark.parametrize(
+    "sshd",
+    [
+        22,
+        "box:22",
+        [],
+        {},
+        {"host": "box"},
+        {"host": "", "port": 22},
+        {"host": 1, "port": 22},
+        {"host": "box", "port": "22"},
+        {"host": "box", "port": 0},
+        {"host": "x" * 600, "port": 22},
+    ],
+)
+def test_an_sshd_that_is_none_is_refused(sshd: object) -> None:
+    with pytest.raises(PeerError):
+        parse_invitation(MARKER + b"\n" + details(sshd=sshd))
 
 
 def test_a_line_end_of_windows_makes_no_difference() -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from ports import free_ports
 from trioet.cli import check
+from trioet.doctor.reach import REQUEST, STRANGER
 from trioet.doctor.stand_in import INVALID_KEY
 from trioet.server.keeper import OWN_PORTS
+from trioet.wire.framing import handshake_frame
+from trioet.wire.messages import ConnectRequest, encode_connect_request
 
 COMMAND = [sys.executable, "-m", "trioet.cli.main", "check"]
 
@@ -47,6 +50,42 @@ def test_it_stays_in_the_keeper_s_place_until_the_end_of_stdin(runtime_dir: Path
         staying.communicate()
     assert staying.returncode == 0
     assert list(runtime_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [INVALID_KEY, b"SSH-2.0-OpenSSH_9.2\r\n", b""])
+def test_it_looks_whether_another_place_is_reached(runtime_dir: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", free_ports(1)[0])) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+        with subprocess.Popen([*COMMAND, "--reach", place], stdout=subprocess.PIPE) as asked:
+            with listener.accept()[0] as caller:
+                assert caller.recv(100) == REQUEST
+                caller.sendall(answer)
+            told, _ = asked.communicate(timeout=20)
+    facts = json.loads(told.decode().removeprefix(check.PREFIX))
+    assert facts["reach"] == {"state": "connected", "answer": answer.hex()}
+
+
+def test_a_place_that_is_not_reached_is_told(runtime_dir: Path) -> None:
+    place = f"127.0.0.1:{free_ports(1)[0]}"
+    done = subprocess.run([*COMMAND, "--reach", place], capture_output=True, check=True)
+    facts = json.loads(done.stdout.decode().removeprefix(check.PREFIX))
+    assert facts["reach"] == {"state": "refused"}
+    done = subprocess.run([*COMMAND, "--reach", "no..name:1"], capture_output=True, check=True)
+    facts = json.loads(done.stdout.decode().removeprefix(check.PREFIX))
+    assert facts["reach"]["state"] == "unreachable"
+    assert facts["reach"]["words"]
+
+
+@pytest.mark.parametrize("place", ["", "host", "host:", ":22", "host:0", "host:65536", "host:x"])
+def test_what_is_no_place_is_refused(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        check.main(["--reach", place])
+    assert "not a host and a port" in capsys.readouterr().err
+
+
+def test_what_it_says_there_is_a_strangers_connect_request() -> None:
+    body = encode_connect_request(ConnectRequest(STRANGER))
+    assert handshake_frame(body) == REQUEST
 
 
 def test_where_no_port_is_free_it_says_so(runtime_dir: Path) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
+from lines import Cable
 from pairs import ID, KEY
-from trioet.client.app import KEEPALIVE_S, Client, Wish
+from trioet.client.app import KEEPALIVE_S, LAST_WORD_S, Client, Wish
 from trioet.client.console import open_console
-from trioet.link.line import Line
+from trioet.errors import StepFailed, TrioetError
+from trioet.link.line import Line, LineBroken
+from trioet.link.resumable import ResumableLink, Role
 from trioet.link.rhythm import LONGEST_S
-from trioet.wire.messages import InitialResponse, encode_initial_response, encode_terminal_buffer
+from trioet.session.terminal import Origin, TerminalSession
+from trioet.wire.messages import (
+    Exec,
+    InitialResponse,
+    encode_initial_response,
+    encode_terminal_buffer,
+)
 from trioet.wire.packet import Packet, PacketType
 
 
@@ -124,3 +133,83 @@ async def test_only_who_agreed_is_left_in_silence_and_as_the_user_says(
             rhythm = client._liveness.rhythm
             assert (rhythm.shortest, rhythm.longest) == silences
             nursery.cancel_scope.cancel()
+
+
+class Stay:
+    """A session without a terminal, whose server is there until its client leaves."""
+
+    def __init__(self, terminal: Terminal, nursery: trio.Nursery) -> None:
+        self.terminal = terminal
+        self.nursery = nursery
+        self.session = TerminalSession(Origin("xterm", {}, "1.1"))
+        self.link = ResumableLink(KEY, Role.SERVER, self.session)
+        self.cable = Cable()
+        self.dial: Callable[[], Awaitable[Line]] = self.connect
+        self.over = trio.Event()
+        self.failure: TrioetError | None = None
+        nursery.start_soon(self._serve)
+
+    async def connect(self) -> Line:
+        self.cable = Cable()
+        self.nursery.start_soon(self._serve_line, self.cable.server)
+        return self.cable.client
+
+    async def be_left(self, *, lost: bool = False, dial: Callable[[], Awaitable[Line]]) -> None:
+        """Let a client come, and leave; at the moment when its connection is lost, if so said."""
+        self.dial = self.connect
+        with open_console(self.terminal.keys_out, self.terminal.screen_in, raw=False) as console:
+            wish = Wish(
+                client_id=ID,
+                passkey=KEY,
+                host="there",
+                dial=lambda: self.dial(),
+                environment={},
+                exec=Exec(nothing=True),
+                has_terminal=False,
+            )
+            client = Client(wish, console, lambda data: None)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run, client)
+                await wait_all_tasks_blocked()
+                self.dial = dial
+                if lost:
+                    self.cable.cut()
+                client.leave(StepFailed("session", "left"))
+
+    async def _run(self, client: Client) -> None:
+        with pytest.raises(StepFailed, match="left"):
+            await client.run()
+
+    async def _serve(self) -> None:
+        await self.session.run(self.link)
+        self.link.close()
+        self.over.set()
+
+    async def _serve_line(self, line: Line) -> None:
+        with suppress(LineBroken, TrioetError):
+            await self.link.run_server_line(line, b"")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_leaves_goes_when_the_server_knows(
+    terminal: Terminal, autojump_clock: MockClock, lost: bool
+) -> None:
+    async with trio.open_nursery() as nursery:
+        stay = Stay(terminal, nursery)
+        begun = trio.current_time()
+        await stay.be_left(lost=lost, dial=stay.connect)
+        assert trio.current_time() - begun < LAST_WORD_S
+        with trio.fail_after(10):
+            await stay.over.wait()
+
+
+async def test_who_leaves_because_nothing_answers_waits_a_moment_only(
+    terminal: Terminal, autojump_clock: MockClock
+) -> None:
+    async with trio.open_nursery() as nursery:
+        stay = Stay(terminal, nursery)
+        begun = trio.current_time()
+        await stay.be_left(lost=True, dial=nobody)
+        assert trio.current_time() - begun == pytest.approx(LAST_WORD_S)
+        assert not stay.over.is_set()
+        nursery.cancel_scope.cancel()

@@ -340,6 +340,48 @@ async def test_output_that_nobody_reads_is_an_error(pipe: tuple[int, int], null:
             await console.write(b"x")
 
 
+async def test_who_reads_is_told_the_end_while_the_program_goes_on(
+    pipe: tuple[int, int], null: int
+) -> None:
+    with open_console(null, pipe[1]) as console:
+        await console.write(b"last")
+        console.end_output()
+
+        assert os.read(pipe[0], 9) == b"last"
+        assert os.read(pipe[0], 9) == b""
+
+
+async def test_a_socket_says_the_end_and_goes_on_reading(null: int) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open_console(ours.fileno(), ours.fileno()) as console:
+        console.end_output()
+        assert theirs.recv(9) == b""
+        theirs.send(b"in")
+        assert await console.read() == b"in"
+
+
+async def test_that_nobody_reads_any_more_is_known_without_a_write(
+    pipe: tuple[int, int], null: int
+) -> None:
+    before = descriptors()
+    with open_console(null, pipe[1]) as console:
+        with trio.move_on_after(0) as patience:
+            await console.wait_nobody_reads()
+        assert patience.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(console.wait_nobody_reads)
+            await wait_all_tasks_blocked()
+            os.close(pipe[0])
+    assert descriptors() == before - 1
+
+
+async def test_of_a_file_it_is_never_known(null: int, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file, open_console(null, file.fileno()) as console:
+        with trio.move_on_after(0.01) as patience:
+            await console.wait_nobody_reads()
+        assert patience.cancelled_caught
+
+
 async def test_a_terminal_that_is_gone_takes_no_output(pty: Pty, null: int) -> None:
     with open_console(null, pty.slave) as console:
         os.close(pty.master)

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from trioet.doctor.far_report import read_facts
 from trioet.doctor.finding import Outcome
-from trioet.doctor.ports import Goal, judge_mtu, judge_port
+from trioet.doctor.ports import (
+    Goal,
+    judge_mtu,
+    judge_next,
+    judge_port,
+    judge_srv,
+    judge_srv_failure,
+    probe_of_hop,
+)
 from trioet.doctor.probe import Probe, Reached
+from trioet.doctor.stand_in import INVALID_KEY
+from trioet.link.srv import NOWHERE, Record
 
 ROUTER = Goal(2022, "the router", seen=True, needed=True, start="start it")
 UNKNOWN = Goal(2022, "the server", seen=False, needed=False, start="start it")
@@ -28,6 +41,56 @@ def test_who_refuses_depends_on_who_listens() -> None:
     missing = judge_port("192.0.2.1", refused, ET, another=False)
     assert missing.command == "start it"
     assert judge_port("192.0.2.1", refused, UNKNOWN, another=False).outcome is Outcome.WELL
+
+
+@pytest.mark.parametrize("reached", Reached)
+def test_whatever_a_jumphost_finds_says_where_and_what_to_do(reached: Reached) -> None:
+    for goal in (ROUTER, UNKNOWN, ET):
+        found = judge_next("db1", Probe(reached), goal)
+        assert "db1 port 2022" in found.what
+        assert found.outcome is Outcome.WELL or "sessions go through ssh" in found.fix
+    assert judge_next("db1", None, ROUTER).outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("told", "reached"),
+    [
+        ({"state": "connected", "answer": INVALID_KEY.hex()}, Reached.SPEAKS),
+        ({"state": "connected", "answer": b"SSH-2.0-".hex()}, Reached.STRANGER),
+        ({"state": "connected", "answer": ""}, Reached.SILENT),
+        ({"state": "refused"}, Reached.REFUSED),
+        ({"state": "dropped"}, Reached.DROPPED),
+        ({"state": "unreachable", "words": "no route"}, Reached.UNREACHABLE),
+    ],
+)
+def test_what_a_jumphost_tells_is_read_as_a_probe(told: dict[str, str], reached: Reached) -> None:
+    found = probe_of_hop(read_facts({"reach": told}))
+    assert found is not None
+    assert found.reached is reached
+
+
+@given(st.dictionaries(st.sampled_from(["state", "words", "answer"]), st.text() | st.integers()))
+def test_what_makes_no_sense_is_no_probe(told: dict[str, object]) -> None:
+    found = probe_of_hop(read_facts({"reach": told}))
+    assert found is None or isinstance(found, Probe)
+
+
+def test_an_answer_that_is_no_hexadecimal_is_none() -> None:
+    told = {"state": "connected", "answer": "xyz"}
+    assert probe_of_hop(read_facts({"reach": told})) is None
+    assert probe_of_hop(None) is None
+
+
+def record(target: str) -> Record:
+    return Record(1, 0, 2022, target)
+
+
+def test_what_srv_records_say_of_servers() -> None:
+    assert judge_srv("db1", []).outcome is Outcome.WORTH_KNOWING
+    assert judge_srv("db1", [record(NOWHERE)]).outcome is Outcome.FAILED
+    found = judge_srv("db1", [record("one"), record("two")])
+    assert (found.outcome, found.what) == (Outcome.WELL, "one:2022, two:2022")
+    assert judge_srv_failure("db1", "no name server answers").outcome is Outcome.WORTH_KNOWING
 
 
 def test_one_address_of_many_may_fail() -> None:

@@ -115,6 +115,7 @@ def test_programs_get_one_object_with_all_of_it() -> None:
     assert report["well"] is False
     assert report["steps"][0] == {
         "step": "name",
+        "hop": "",
         "outcome": "ok",
         "what": "192.0.2.1",
         "fix": "",

@@ -130,6 +130,74 @@ async def test_no_passkey_comes_to_a_jumphost(through_one: Journey, tmp_path: Pa
         await person.end()
 
 
+# Without an ssh program
+
+
+def without_ssh(way: Journey) -> Journey:
+    """There is none on its PATH, so all is done by asyncssh."""
+    way.environment["PATH"] = str(way.config.parent)
+    return way
+
+
+@pytest.mark.parametrize("hops", [("a",), ("a", "b", "c")])
+def test_a_chain_by_asyncssh(tmp_path: Path, runtime_dir: Path, hops: tuple[str, ...]) -> None:
+    """With one login more for each jumphost: asyncssh shares none with the destination's."""
+    data = bytes(range(256)) * 4000
+    with journey(tmp_path, runtime_dir, *hops) as way:
+        arguments = ("--ssh-backend", "asyncssh", "--via", "direct", "--jump", ",".join(hops))
+        done = way.run(*arguments, "--", "cat; echo oops >&2; exit 3", stdin=data)
+        assert (done.returncode, done.stdout, done.stderr) == (3, data, b"oops\n")
+        assert {name: host.sshd.logins for name, host in way.hosts.items()} == {
+            **dict.fromkeys(hops, 2),
+            DESTINATION: 1,
+        }
+        for name in hops:
+            assert "relay to 127.0.0.1" in way.hosts[name].keeper_log()
+
+
+def test_without_an_ssh_program_jumphosts_are_reached_too(through_one: Journey) -> None:
+    way = without_ssh(through_one)
+    assert way.run("--via", "direct", "--jump", "a", "--", "echo hi").stdout == b"hi\n"
+    assert way.run("--via", "ssh", "--jump", "a", "--", "echo hi").stdout == b"hi\n"
+    logins = way.hosts["a"].sshd.logins
+    way.configure(DESTINATION, "ProxyJump a")
+    done = way.run("--via", "direct", "--jump", "auto", "--", "echo hi")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
+    assert way.hosts["a"].sshd.logins == logins + 2
+
+
+async def test_by_asyncssh_a_session_outlives_the_jumphosts_keeper(through_one: Journey) -> None:
+    hop = through_one.hosts["a"]
+    command = through_one.connect("--ssh-backend", "asyncssh", "--via", "direct", "--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await person.run(b"mine=42")
+        (keeper,) = keepers_in(hop.runtime_dir)
+        os.kill(keeper, signal.SIGKILL)
+        assert await person.run(b"echo $mine") == b"42\r\n"
+        assert keepers_in(hop.runtime_dir) not in ([], [keeper])
+        await person.type(b"exit\n")
+        assert await person.end() == 0
+
+
+def test_by_asyncssh_what_a_jumphost_does_not_relay_goes_through_ssh(through_one: Journey) -> None:
+    for program in ("trioet", "etterminal"):
+        (through_one.hosts["a"].sshd.bin / program).unlink()
+    done = through_one.run("--ssh-backend", "asyncssh", "--jump", "a", "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    said = b"trioet: trioet was not found on the jumphost a: the session goes through ssh\n"
+    assert done.stderr == said
+
+
+def test_by_asyncssh_a_jumphost_that_cannot_be_reached_is_named(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    text = through_one.complaint("--ssh-backend", "asyncssh", "--jump", f"a:{free_tcp_port}")
+    assert f"a (127.0.0.1 port {free_tcp_port}) cannot be reached: Connection refused" in text
+    through_one.hosts["a"].start_router(0, "--no-relay")
+    text = through_one.complaint("--ssh-backend", "asyncssh", "--jump", "a")
+    assert "a: relaying is switched off on this machine" in text
+
+
 # What is done where a jumphost does not relay
 
 
@@ -143,12 +211,25 @@ def test_what_a_jumphost_does_not_relay_goes_through_ssh(through_one: Journey) -
     assert through_one.hosts["a"].sshd.logins == 1
 
 
-def test_a_jumphost_that_has_only_ets_programs_is_used_as_et_does(through_one: Journey) -> None:
+def test_a_relay_that_leads_nowhere_is_gone_around_by_ssh(
+    through_one: Journey, free_tcp_port: int
+) -> None:
+    through_one.destination.start_router()
+    done = through_one.run("--jump", "a", "-p", str(free_tcp_port), "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert b"cannot be reached through a: the session goes through ssh" in done.stderr
+    assert b"`trioet doctor --jump a db1` looks why" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["openssh", "asyncssh"])
+def test_a_jumphost_that_has_only_ets_programs_is_used_as_et_does(
+    through_one: Journey, backend: str
+) -> None:
     programs = through_one.hosts["a"].sshd.bin
     script = (programs / "trioet").read_text().replace('"$@"', 'terminal "$@"')
     (programs / "trioet").unlink()
     through_one.hosts["a"].sshd.put_program("etterminal", script.partition("\n")[2])
-    done = through_one.run("--jump", "a", "--", "echo hi")
+    done = through_one.run("--ssh-backend", backend, "--jump", "a", "--", "echo hi")
     assert (done.returncode, done.stdout) == (0, b"hi\n")
     assert b"a has Eternal Terminal's kind of jumphost, which reads the session" in done.stderr
 
@@ -188,6 +269,26 @@ def test_an_administrator_who_forbids_it_is_named(
     text = through_one.complaint("--jump", "a")
     assert said in text
     assert "ask its administrator" in text
+
+
+def test_a_jumphost_has_trioet_where_install_puts_it_wherever_the_destination_has_it(
+    through_one: Journey, tmp_path: Path
+) -> None:
+    hop, destination = through_one.hosts["a"].sshd, through_one.destination.sshd
+    usual = hop.home / ".local" / "bin"
+    usual.mkdir(parents=True)
+    (hop.bin / "trioet").rename(usual / "trioet")
+    odd = tmp_path / "odd" / "trioet"
+    odd.parent.mkdir()
+    (destination.bin / "trioet").rename(odd)
+    done = through_one.run(
+        *("--via", "direct", "--jump", "a", "--terminal-path", str(odd)), "--", "echo hi"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
+    (usual / "trioet").unlink()
+    (hop.bin / "etterminal").unlink()
+    text = through_one.complaint("--jump", "a", "--terminal-path", str(odd))
+    assert "on the PATH of ssh's commands or in ~/.local/bin: `trioet install a`" in text
 
 
 def test_an_administrator_may_allow_some_places(through_one: Journey) -> None:

@@ -175,6 +175,21 @@ async def test_a_session_that_ends_while_the_router_is_down_is_told_when_it_is_b
         await live.leave()
 
 
+async def test_a_session_that_comes_when_the_router_is_gone_finds_the_keepers_own_door(
+    far_side: FarSide,
+) -> None:
+    """The keeper, which has sessions with that router, does not send anybody there."""
+    async with house(far_side) as live:
+        far_side.stop_router(signal.SIGKILL)
+        command = ("--via", "direct", "--", "echo new")
+        done = await trio.to_thread.run_sync(lambda: far_side.run(*command))
+        assert (done.stdout, done.returncode) == (b"new\n", 0), done.stderr
+        far_side.start_router(live.port)
+        await live.check_all_live()
+        assert len(keepers_in(far_side.runtime_dir)) == 1
+        await live.leave()
+
+
 async def test_what_takes_the_routers_port_meanwhile_is_not_believed(far_side: FarSide) -> None:
     """Another program there, which hangs up, or talks nonsense: the client goes on trying."""
     async with house(far_side) as live:

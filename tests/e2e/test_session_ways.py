@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from ports import free_ports
 from ptys import Person, at_terminal
 from shown import output_of
 from trioet.demo.cutter import Cutter
+from trioet.doctor.stand_in import INVALID_KEY
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -177,6 +180,54 @@ def test_the_far_side_tells_all_its_ports(far_side: FarSide) -> None:
         far_side.stop_router(signal.SIGKILL)
         done = far_side.run("--via", "direct", "--", "echo hi")
         assert (done.returncode, done.stdout) == (0, b"hi\n")
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """The port of a server that knows none of this host's sessions, and says so to everybody."""
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(INVALID_KEY)
+
+    port = free_ports(1)[0]
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield port
+        server.shutdown()
+        thread.join()
+
+
+def test_another_server_at_one_port_is_gone_around(far_side: FarSide, stranger: int) -> None:
+    port = far_side.start_router()
+    done = far_side.run("--via", "direct", "-p", f"{stranger},{port}", "--", "echo hi")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"hi\n", b"")
+
+
+def test_another_server_at_the_only_port_is_gone_around_by_ssh(
+    far_side: FarSide, stranger: int
+) -> None:
+    far_side.start_router()
+    done = far_side.run("-p", str(stranger), "--", "echo hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    said = f"the server at farside (port {stranger}) does not know the session: it goes through ssh"
+    assert said in done.stderr.decode()
+
+
+def test_other_servers_everywhere_are_named(
+    far_side: FarSide, stranger: int, free_tcp_port: int
+) -> None:
+    far_side.start_router()
+    unknown = f"the server at farside (port {stranger}) does not know the session that was just"
+    done = far_side.run("--via", "direct", "-p", str(stranger), "--", "true")
+    assert done.returncode == 255
+    assert unknown in done.stderr.decode()
+    done = far_side.run("--via", "direct", "-p", f"{stranger},{free_tcp_port}", "--", "true")
+    assert done.returncode == 255
+    assert unknown in done.stderr.decode()
+    assert "and no other is reached: connection refused" in done.stderr.decode()
 
 
 def test_no_way_at_all_is_told_with_the_reason_of_each(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
 
 from farside import FarSide
 from name_server import NameServer, name_server
+from ports import free_ports
 from ptys import at_terminal
 from trioet.demo.cutter import Cutter
+from trioet.doctor.stand_in import INVALID_KEY
 
 pytestmark = pytest.mark.e2e
 
@@ -44,6 +48,20 @@ class Client:
         called = ("-o", "HostName=localhost", "-o", alias)
         words = self.far_side.connect(*called, "--srv", *arguments)
         return self.command + words[words.index("connect") :]
+
+    async def doctor(self) -> list[dict[str, Any]]:
+        """The steps that `trioet doctor --srv` finds."""
+        words = self.connect("--json")
+        words[words.index("connect")] = "doctor"
+        done = await trio.run_process(
+            words,
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            check=False,
+            env=self.far_side.environment,
+        )
+        steps: list[dict[str, Any]] = json.loads(done.stdout)["steps"]
+        return steps
 
     async def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return await trio.run_process(
@@ -108,3 +126,42 @@ async def test_a_host_that_says_that_no_server_is_there_is_reached_by_ssh(client
     done = await client.run("--via", "direct", "--", "echo hi")
     assert (done.returncode, done.stdout) == (255, b"")
     assert done.stderr.decode().startswith(f"trioet: {REFUSAL}\n        without --srv")
+
+
+async def answer(stream: trio.SocketStream) -> None:
+    """As a server to a stranger."""
+    await stream.receive_some(4096)
+    await stream.send_all(INVALID_KEY)
+
+
+async def test_the_doctor_looks_at_the_servers_that_the_records_name(
+    client: Client, free_tcp_port: int
+) -> None:
+    (listener,) = await trio.open_tcp_listeners(free_ports(1)[0], host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    client.names.records = (f"1 0 {port} localhost.", f"2 0 {free_tcp_port} localhost.")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, answer, [listener])
+        steps = await client.doctor()
+        nursery.cancel_scope.cancel()
+    (found,) = (step for step in steps if step["step"] == "srv")
+    assert found["facts"]["servers"] == [f"localhost:{port}", f"localhost:{free_tcp_port}"]
+    reached = {
+        (step["facts"]["port"], step["outcome"])
+        for step in steps
+        if step["step"] == "port" and step["facts"]["family"] == "IPv4"
+    }
+    assert reached == {(port, "ok"), (free_tcp_port, "failed")}
+
+
+async def test_the_doctor_says_that_there_are_no_records_and_looks_at_the_host(
+    client: Client,
+) -> None:
+    steps = await client.doctor()
+    outcomes = {step["step"]: step["outcome"] for step in steps}
+    assert outcomes["srv"] == "warning"
+    assert outcomes["port"] in ("ok", "warning")
+    client.names.records = ("0 0 0 .",)
+    outcomes = {step["step"]: step["outcome"] for step in await client.doctor()}
+    assert outcomes["srv"] == "failed"
+    assert "port" not in outcomes

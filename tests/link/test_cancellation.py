@@ -21,11 +21,12 @@ import trio
 
 import trioet.link
 from cancelling import Sweep, Victim, jump, settle
+from cluster import Cluster
 from lines import Cable
 from name_server import name_server
 from pairs import DATA, ID, Pair
 from trioet.link import chain, srv, srv_ways
-from trioet.link.dial import dial
+from trioet.link.dial import HostDial, dial
 from trioet.link.greeted import GreetedLine
 from trioet.link.line import Line, LineBroken, SocketLine
 from trioet.link.liveness import Liveness
@@ -279,6 +280,23 @@ def test_dialling_can_be_cancelled() -> None:
 
             async def connect() -> None:
                 (await dial("127.0.0.1", port)).close()
+
+            await victim.run(connect)
+
+    assert sweep.every_step(life) > 1
+
+
+def test_dialling_another_address_can_be_cancelled() -> None:
+    async def life(victim: Victim) -> None:
+        trio.socket.set_custom_hostname_resolver(Cluster("127.0.0.1", "127.0.0.2"))
+        with socket.create_server(("", 0)) as listener:
+            at = HostDial("cluster.example", listener.getsockname()[1])
+
+            async def connect() -> None:
+                for _ in range(2):
+                    line = await at.dial()
+                    line.close()
+                    assert at.avoid(line)
 
             await victim.run(connect)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from trioet.link.dial import dial
+from cluster import Cluster
+from trioet.link.dial import HostDial, NoOtherAddress, dial
 
 
 class TwoFamilies(trio.abc.HostnameResolver):
@@ -51,3 +52,41 @@ async def test_the_address_family_of_ssh_is_heeded(
 async def test_a_family_that_the_host_lacks_is_an_error(listener: socket.socket) -> None:
     with pytest.raises(OSError, match="all attempts to connect"):
         await dial("127.0.0.1", listener.getsockname()[1], "inet6")
+
+
+async def test_where_another_server_was_met_it_goes_to_the_others(
+    listener: socket.socket,
+) -> None:
+    trio.socket.set_custom_hostname_resolver(Cluster("127.0.0.1", "127.0.0.2"))
+    at = HostDial("cluster.example", listener.getsockname()[1])
+    first = await at.dial()
+    assert first.peer_address == "127.0.0.1"
+    first.close()
+    assert at.avoid(first)
+    second = await at.dial()
+    assert second.peer_address == "127.0.0.2"
+    second.close()
+    assert at.avoid(second)
+    with pytest.raises(NoOtherAddress, match=r"cluster.example has no other address"):
+        await at.dial()
+    third = await at.dial()
+    assert third.peer_address == "127.0.0.1", "all are tried again"
+    third.close()
+
+
+async def test_where_no_other_address_answers_it_is_an_error(free_tcp_port: int) -> None:
+    trio.socket.set_custom_hostname_resolver(Cluster("127.0.0.1", "127.0.0.2"))
+    at = HostDial("cluster.example", free_tcp_port)
+    with socket.create_server(("127.0.0.1", free_tcp_port)):
+        line = await at.dial()
+    line.close()
+    assert at.avoid(line)
+    with pytest.raises(OSError, match="connect"):
+        await at.dial()
+
+
+async def test_an_address_has_no_others(listener: socket.socket) -> None:
+    at = HostDial("127.0.0.1", listener.getsockname()[1])
+    line = await at.dial()
+    line.close()
+    assert not at.avoid(line)

@@ -93,6 +93,21 @@ def test_a_local_source_is_local() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux's options")
+async def test_the_kernel_asks_when_it_is_told_to_and_not_at_all(
+    ends: tuple[SocketLine, socket.socket],
+) -> None:
+    line, _ = ends
+    sock = line._sock
+    line.ask_after(7)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 7
+    line.ask_after(0)
+    assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    line.close()
+    line.ask_after(7)  # of no use any more, and no harm
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's options")
 async def test_the_kernel_asks_a_peer_that_is_silent_for_longer_than_any_that_lives(
     ends: tuple[SocketLine, socket.socket],
 ) -> None:

@@ -98,9 +98,9 @@ class Network:
 
         return dial
 
-    async def run(self) -> None:
+    async def run(self, line: Line | None = None) -> None:
         try:
-            await self.reconnector.run()
+            await self.reconnector.run(line)
         except* TrioetError as group:
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup):
@@ -138,6 +138,17 @@ async def test_a_lost_line_is_replaced_at_once(
     await trio.sleep(0.01)
     assert connected.asked == [lost]
     assert connected.pair.client.attached
+
+
+async def test_a_line_that_is_there_is_used_and_no_other_asked_for(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    line = await network.reach()
+    network.pair.nursery.start_soon(network.run, line)
+    network.pair.client.send(DATA, b"hello")
+    await trio.sleep(5)
+    assert network.pair.client.attached
+    assert not network.asked
 
 
 async def test_while_the_user_waits_pauses_grow_to_a_second(
@@ -534,6 +545,40 @@ async def test_to_be_unknown_at_first_may_mean_that_the_server_was_not_told_yet(
     network.dial_now = network.reach
     await trio.sleep(1)
     assert network.pair.client.attached
+
+
+async def test_refused_at_first_it_tries_whoever_else_may_have_the_session(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    refusing: list[Line] = []
+
+    def refused(line: Line) -> bool:
+        refusing.append(line)
+        network.dial_now = network.reach
+        return True
+
+    network.reconnector.on_refused = refused
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(1)
+    assert network.error is None
+    assert network.pair.client.attached
+    assert len(refusing) == 1
+
+
+async def test_refused_by_one_and_with_no_way_to_another_it_gives_up(
+    network: Network, autojump_clock: MockClock
+) -> None:
+    def refused(line: Line) -> bool:
+        network.dial_now = network.refuse
+        return True
+
+    network.reconnector.on_refused = refused
+    network.dial_now = network.answer(ConnectStatus.INVALID_KEY)
+    network.pair.nursery.start_soon(network.run)
+    await trio.sleep(2 * FIRST_REFUSED_S)
+    assert isinstance(network.error, CannotConnect)
+    assert str(network.error) == "connection refused"
 
 
 @pytest.mark.parametrize(

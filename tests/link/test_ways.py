@@ -106,6 +106,53 @@ async def test_of_two_that_connect_in_the_same_moment_one_is_closed(
     assert all(other.closed for other in others)  # type: ignore[attr-defined]
 
 
+async def test_a_way_to_a_server_that_refuses_the_session_gives_place_to_all_others(
+    autojump_clock: MockClock,
+) -> None:
+    there = Map()
+    assert there.ways.refused(await there.ways.dial())
+    assert there.ways.refusing == (there.first.way,)
+    there.second.error = there.ssh.error = REFUSED
+    there.forget()
+    with pytest.raises(NoWay) as caught:
+        await there.ways.dial()
+    assert [way for way, _ in caught.value.failures] == [there.second.way, there.ssh.way]
+    assert not there.first.asked
+    there.second.error = there.ssh.error = None
+    assert there.ways.refused(await there.ways.dial())
+    assert not there.ways.refused(await there.ways.dial()), "there is none left"
+
+
+async def test_a_way_that_may_lead_to_another_server_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    avoided: list[Line] = []
+
+    def avoid(line: Line) -> bool:
+        avoided.append(line)
+        return len(avoided) == 1
+
+    road = Road("port 1")
+    ways = Ways([Way("port 1", road.dial, avoid=avoid)])
+    lines = [await ways.dial()]
+    assert ways.refused(lines[0])
+    lines.append(await ways.dial())
+    assert not ways.refused(lines[1])
+    assert avoided == lines
+    assert [way.name for way in ways.refusing] == ["port 1"]
+
+
+async def test_when_another_has_worked_a_way_that_was_refused_is_one_again(
+    autojump_clock: MockClock,
+) -> None:
+    there = Map()
+    assert there.ways.refused(await there.ways.dial())
+    assert await there.work() is there.second.way
+    there.second.error = there.ssh.error = REFUSED
+    await trio.sleep(LOYALTY_S)
+    assert await there.dial() is there.first.way
+
+
 async def test_the_way_that_worked_last_is_first(autojump_clock: MockClock) -> None:
     there = Map()
     there.first.error = REFUSED

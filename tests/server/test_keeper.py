@@ -21,16 +21,12 @@ from descriptors import descriptors
 from trioet import __version__
 from trioet.doctor.facts import KEEPER_TELLS, keeper_facts, router_facts
 from trioet.server import keeper as keeper_module
+from trioet.server import requests as requests_module
 from trioet.server.guest_request import GuestRequest
-from trioet.server.keeper import (
-    LINGER_S,
-    MAX_REQUEST,
-    MAX_REQUESTS,
-    REQUEST_DEADLINE_S,
-    Keeper,
-)
+from trioet.server.keeper import LINGER_S, Keeper
 from trioet.server.local import bind_local, connect_local
 from trioet.server.request import STATUS
+from trioet.server.requests import MAX_REQUEST, MAX_REQUESTS, REQUEST_DEADLINE_S
 from trioet.server.router import Router
 from trioet.session.guest import Grant
 from trioet.session.terminal import TerminalSession
@@ -172,13 +168,14 @@ async def test_it_says_how_it_is_to_who_asks(host: Host) -> None:
         "state": "serves",
         "socket": host.router_path,
         "port": router.port,
+        "relaying": "any",
     }
 
 
 async def test_an_older_one_that_is_asked_how_it_is_refuses_and_so_is_alive(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "STATUS", b"not known yet")
+    monkeypatch.setattr(requests_module, "STATUS", b"not known yet")
     assert "older" in refusal(await ask(host.path, STATUS))["what"]
     told = await trio.to_thread.run_sync(keeper_facts)
     assert told == {"state": "runs", **dict.fromkeys(KEEPER_TELLS)}

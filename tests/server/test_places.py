@@ -10,7 +10,14 @@ import pytest
 
 from trioet.errors import LocalError
 from trioet.server.local import bind_local
-from trioet.server.places import MAX_FURTHER, MAX_SOCKET_PATH, keeper_socket, router_sockets_to_try
+from trioet.server.places import (
+    MAX_FURTHER,
+    MAX_SOCKET_PATH,
+    keeper_socket,
+    make_runtime_dir,
+    router_socket_to_serve,
+    router_sockets_to_try,
+)
 from trioet.server.places import runtime_dir as the_runtime_dir
 
 
@@ -70,6 +77,34 @@ def test_a_socket_that_nobody_serves_is_replaced(runtime_dir: Path) -> None:
     bind_local(path, 0o666).close()
     with bind_local(path, 0o666), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
         caller.connect(path)
+
+
+def test_who_asks_for_a_place_makes_nothing(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = runtime_dir / "a" / "b"
+    monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(there))
+    assert the_runtime_dir() == str(there)
+    assert keeper_socket() == str(there / "keeper.sock")
+    assert router_socket_to_serve() == str(there / "router.sock")
+    assert router_sockets_to_try() == [str(there / "router.sock")]
+    assert not any(runtime_dir.iterdir())
+
+
+def test_who_writes_makes_it_private(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = runtime_dir / "a" / "b"
+    monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(there))
+    assert make_runtime_dir() == make_runtime_dir() == str(there)
+    assert there.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_runtime_directory_that_cannot_be_made_is_told(
+    runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runtime_dir / "file").touch()
+    monkeypatch.setenv("TRIOET_RUNTIME_DIR", str(runtime_dir / "file" / "dir"))
+    with pytest.raises(LocalError, match=r"cannot make .* for trioet's sockets: "):
+        make_runtime_dir()
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])

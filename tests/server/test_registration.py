@@ -14,10 +14,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from trioet.bootstrap.relay_line import MAX_HOST
 from trioet.server.local import LocalChannel, bind_local
 from trioet.server.registration import (
+    FIRST_PAUSE_S,
     IDS_PER_MESSAGE,
     MAX_PAUSE_S,
     OFFER_AGAIN_S,
+    PAUSE_SHARE,
     RELAYS_PER_MESSAGE,
+    RESTART_S,
     RouterRegistration,
 )
 from trioet.server.router import GRACE_S
@@ -246,17 +249,59 @@ async def test_while_the_router_is_away_nobody_waits_for_it(stage: Stage) -> Non
     assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
 
 
-async def test_a_router_that_was_away_for_long_is_found_soon_after_its_return(
-    stage: Stage, autojump_clock: MockClock
+@pytest.mark.parametrize("away_s", [0.3, 1.0, 3.4, 20.0, 3600.0])
+async def test_a_router_that_was_away_is_found_soon_after_its_return(
+    stage: Stage, autojump_clock: MockClock, away_s: float
 ) -> None:
+    """The longer it was away, the longer it may take, and never long."""
     await stage.registered()
     stage.close()
-    await trio.sleep(3600)
+    await trio.sleep(away_s)
     stage.open()
     begun = trio.current_time()
     await stage.accept()
-    assert trio.current_time() - begun <= MAX_PAUSE_S
+    longest = min(max(FIRST_PAUSE_S, PAUSE_SHARE * away_s), MAX_PAUSE_S)
+    assert trio.current_time() - begun <= longest
     assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_a_router_that_is_there_is_back(stage: Stage) -> None:
+    assert await stage.registration.is_back()
+
+
+async def test_a_router_that_restarts_is_waited_for(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.close()
+    await until(lambda: not stage.registration.is_connected)
+    back: list[bool] = []
+
+    async def ask() -> None:
+        back.append(await stage.registration.is_back())
+
+    stage.nursery.start_soon(ask)
+    await trio.sleep(RESTART_S / 2)
+    assert back == []
+    stage.open()
+    await until(lambda: back)
+    assert back == [True]
+
+
+async def test_a_router_that_is_gone_is_not_waited_for_long(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    stage.close()
+    await until(lambda: not stage.registration.is_connected)
+    begun = trio.current_time()
+    assert not await stage.registration.is_back()
+    assert trio.current_time() - begun <= RESTART_S
+    await trio.sleep(3600)
+    begun = trio.current_time()
+    assert not await stage.registration.is_back()
+    assert trio.current_time() == begun, "gone for long: it is not waited for at all"
+    stage.open()
+    assert await stage.registration.is_back(), "who asks need not wait for the next try"
+    assert trio.current_time() == begun
 
 
 async def test_what_a_newer_router_adds_is_passed_over(stage: Stage) -> None:

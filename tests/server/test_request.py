@@ -156,3 +156,24 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
 def test_an_older_keeper_takes_no_jump_for_a_session_of_its_own() -> None:
     """It knows no other word than open."""
     assert b"do=open" not in JUMP
+
+
+@pytest.mark.parametrize(
+    ("connection", "sshd"),
+    [
+        (b"192.0.2.9 50000 192.0.2.1 22", {"host": "192.0.2.1", "port": 22}),
+        (b"2001:db8::9 50000 fe80::1%eth0 2222", {"host": "fe80::1%eth0", "port": 2222}),
+        (b"UNKNOWN 65535 UNKNOWN 65535", None),
+        (b"192.0.2.9 50000 192.0.2.1 0", None),
+        (b"192.0.2.9 50000 192.0.2.1 x", None),
+        (b"192.0.2.9 50000 \xff 22", None),
+        (b"192.0.2.9", None),
+        (b"", None),
+    ],
+)
+def test_where_the_sshd_listens_is_what_it_says_itself(
+    connection: bytes, sshd: dict[str, object] | None
+) -> None:
+    environment = {b"SSH_CONNECTION": connection}
+    assert OpenRequest(Credentials(ID, PASSKEY), "x", environment).sshd == sshd
+    assert OpenRequest(Credentials(ID, PASSKEY), "x", {}).sshd is None

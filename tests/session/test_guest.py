@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trioet.session.guest import Attendance, Grant
+from trioet.session.guest import Grant
 from trioet.wire.forward import Address, Forward, Side
 from trioet.wire.forward_messages import Listen
 from trioet.wire.messages import Exec, InitialPayload, WindowSize
@@ -33,28 +31,3 @@ def test_of_wishes_the_features_are_left() -> None:
 def test_sizes(rows: int, columns: int, size: tuple[int, int]) -> None:
     granted = Grant((b"/bin/true",), rows=rows, columns=columns).size(WindowSize(30, 100))
     assert (granted.rows, granted.columns) == size
-
-
-async def test_a_guest_is_waited_for_from_when_it_left(autojump_clock: MockClock) -> None:
-    attendance = Attendance(60)
-    async with trio.open_nursery() as nursery:
-        deserted: list[float] = []
-
-        async def wait() -> None:
-            await attendance.wait_deserted()
-            deserted.append(trio.current_time())
-
-        nursery.start_soon(wait)
-        await trio.sleep(1000)
-        attendance.note(True)
-        await trio.sleep(1000)
-        attendance.note(False)
-        await trio.sleep(59)
-        attendance.note(True)
-        await trio.sleep(1000)
-        assert deserted == []
-        attendance.note(False)
-        left = trio.current_time()
-        await wait_all_tasks_blocked()
-        await trio.sleep(61)
-        assert deserted == [left + 60]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from lines import Cable
 from pairs import ID, KEY, Inbox
@@ -19,7 +19,7 @@ from trioet.link import room
 from trioet.link.line import LineBroken
 from trioet.link.resumable import ResumableLink, Role
 from trioet.link.room import WINDOW
-from trioet.session.terminal import USED_UP, Origin, TerminalSession
+from trioet.session.terminal import ABANDONED, ABANDONED_S, USED_UP, Origin, TerminalSession
 from trioet.wire.backed import MAX_SEQUENCE
 from trioet.wire.messages import (
     END_OF_INPUT,
@@ -303,6 +303,41 @@ async def test_a_client_that_leaves_for_good_leaves_nothing_behind(session: Sess
         await session.ended.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_client_that_leaves_hears_that_this_is_known(session: Session) -> None:
+    session.connect()
+    session.client.agree_acks()
+    session.begin(InitialPayload(features=ALL, exec=Exec(nothing=True)))
+    await until(lambda: session.inbox.packets)
+    session.client.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+    with trio.fail_after(5):
+        await session.client.wait_delivered()
+        await session.ended.wait()
+
+
+async def test_a_session_that_runs_nothing_ends_a_week_after_its_client_was_last_there(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        session = Session(nursery)
+        cable = session.connect()
+        session.begin(InitialPayload(features=ALL, exec=Exec(nothing=True)))
+        for _ in range(3):
+            await wait_all_tasks_blocked()
+            assert session.server.proven_line is not None
+            await trio.sleep(2 * ABANDONED_S)  # while the client is there
+            cable.cut()
+            await trio.sleep(ABANDONED_S - 1)
+            cable = session.connect()
+        await wait_all_tasks_blocked()
+        cable.cut()
+        await trio.sleep(ABANDONED_S + 1)
+        assert session.types()[-1] != PacketType.SESSION_OVER
+        session.connect()
+        await wait_all_tasks_blocked()
+        assert decode_session_over(session.inbox.packets[-1].payload).reason == ABANDONED
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_session_that_can_count_no_further_ends_with_words(

@@ -18,7 +18,7 @@ import trio
 from websockets.exceptions import InvalidStatus
 
 from callers import Caller, ask, invitation
-from certificates import Authority
+from certificates_in_files import Authority
 from ports import free_ports
 from trioet.cli.web_options import read_options
 from trioet.errors import UsageError

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncssh
 import trio
@@ -25,12 +25,14 @@ from trioet.bootstrap.asyncssh_config import read_config
 from trioet.bootstrap.asyncssh_host_keys import Hop, HostKeys
 from trioet.bootstrap.asyncssh_login import Login
 from trioet.bootstrap.host import parse_host
-from trioet.bootstrap.invitation import Invitation, InvitationReader
+from trioet.bootstrap.invitation import AnswerReader, Invitation, InvitationReader
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.remote_command import EXIT_MISSING
 from trioet.bootstrap.spawn import SshTarget
 from trioet.bootstrap.ssh_config import SshConfig, expand
 from trioet.errors import StepFailed, UsageError
+
+T = TypeVar("T")
 
 MAX_HOPS: Final = 8
 
@@ -129,20 +131,31 @@ async def logged_in(route: Sequence[Hop]) -> AsyncIterator[asyncssh.SSHClientCon
     Raises:
       StepFailed: a host cannot be reached, is not to be trusted, or does not let us in.
     """
-    async with contextlib.AsyncExitStack() as connections:
-        connection: asyncssh.SSHClientConnection | None = None
+    async with all_logged_in(route) as connections:
+        yield connections[-1]
+
+
+@contextlib.asynccontextmanager
+async def all_logged_in(
+    route: Sequence[Hop],
+) -> AsyncIterator[Sequence[asyncssh.SSHClientConnection]]:
+    """As :func:`logged_in`, with the connections to all hosts of the route, each through those
+    before it."""
+    async with contextlib.AsyncExitStack() as at_end:
+        connections: list[asyncssh.SSHClientConnection] = []
         for hop in route:
+            tunnel = connections[-1] if connections else None
             with _told_as_unreachable(hop):
-                connection = await _connect(hop, connection, connections)
-        assert connection is not None
-        yield connection
+                connections.append(await _connect(hop, tunnel, at_end))
+        yield connections
 
 
 async def _fetch(route: list[Hop], command: str, line: bytes) -> Invitation:
     async with logged_in(route) as connection:
         host = route[-1].host
         try:
-            return await _read_invitation(connection, host, command, line)
+            reader = InvitationReader(host)
+            return await read_answer(connection, route[-1], command, line, reader)
         except (asyncssh.Error, OSError) as error:
             reason = _reason(error) if isinstance(error, OSError) else plain(str(error))
             what = f"the connection to {host} was lost before an invitation came: {reason}"
@@ -249,26 +262,35 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-async def _read_invitation(
-    connection: asyncssh.SSHClientConnection, host: str, command: str, line: bytes
-) -> Invitation:
-    reader = InvitationReader(host)
+async def read_answer(
+    connection: asyncssh.SSHClientConnection,
+    hop: Hop,
+    command: str,
+    line: bytes,
+    reader: AnswerReader[T],
+) -> T:
+    """For asyncio: run a command on a host that was logged in to, and read its answer.
+
+    Raises:
+      StepFailed, PeerError: it has none, or one that makes no sense.
+      asyncssh.Error, OSError: the connection was lost.
+    """
     process = await connection.create_process(command, encoding=None, request_pty=False)
-    complaints = asyncio.create_task(_show(process.stderr))
+    complaints = asyncio.create_task(_show(process.stderr, aloud=hop.asks))
     try:
         # If the command is gone already, its exit status says more than a broken pipe.
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(line)
             process.stdin.write_eof()
-        invitation = await _read(process.stdout, reader)
+        answer = await _read(process.stdout, reader)
         with contextlib.suppress(TimeoutError):
             ended = asyncio.gather(process.wait_closed(), complaints)
             await asyncio.wait_for(ended, openssh.ENDING_GRACE_S)
     finally:
         complaints.cancel()
         process.close()
-    if invitation is not None:
-        return invitation
+    if answer is not None:
+        return answer
     if process.exit_status == EXIT_MISSING:
         raise reader.missing()
     if process.exit_signal is not None:
@@ -278,7 +300,7 @@ async def _read_invitation(
     raise reader.no_answer(f"the command ended with exit status {process.exit_status}")
 
 
-async def _read(output: asyncssh.SSHReader[bytes], reader: InvitationReader) -> Invitation | None:
+async def _read(output: asyncssh.SSHReader[bytes], reader: AnswerReader[T]) -> T | None:
     while True:
         patience_s = openssh.DETAILS_GRACE_S if reader.marker_seen else None
         data = b""
@@ -286,11 +308,11 @@ async def _read(output: asyncssh.SSHReader[bytes], reader: InvitationReader) -> 
             data = await asyncio.wait_for(output.read(CHUNK), patience_s)
         if not data:
             return reader.end()
-        if invitation := reader.feed(data):
-            return invitation
+        if answer := reader.feed(data):
+            return answer
 
 
-async def _show(complaints: asyncssh.SSHReader[bytes]) -> None:
+async def _show(complaints: asyncssh.SSHReader[bytes], *, aloud: bool) -> None:
     while data := await complaints.read(CHUNK):
-        for line in data.splitlines():
+        for line in data.splitlines() if aloud else ():
             print(plain(line), file=sys.stderr)

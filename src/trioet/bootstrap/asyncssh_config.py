@@ -87,7 +87,7 @@ def _translate(options: asyncssh.SSHClientConnectionOptions, target: SshTarget) 
         if words.get("IdentityAgent") is None
         else str(words.get("IdentityAgent")),
         identities_only=bool(words.get("IdentitiesOnly")),
-        proxy_jump=text("ProxyJump"),
+        proxy_jump=target.jumps or text("ProxyJump"),
         proxy_command=text("ProxyCommand"),
         host_key_alias=text("HostKeyAlias"),
         strict_host_key_checking=_said(target, "StrictHostKeyChecking") or "ask",

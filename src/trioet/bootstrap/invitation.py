@@ -19,6 +19,7 @@ from trioet.bootstrap.credentials import ID_LENGTH, MAX_TERM, PASSKEY_LENGTH
 from trioet.bootstrap.host import MAX_PORTS
 from trioet.bootstrap.plain import plain
 from trioet.errors import PeerError, StepFailed
+from trioet.wire.forward import Address
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class Invitation(NamedTuple):
     version: str | None = None
     more_ports: tuple[int, ...] = ()
     """Of further routers, which lead to the same keeper."""
+    sshd: Address | None = None
+    """Where the sshd listens that let us in, as its own machine sees it; None: not said."""
 
     def __repr__(self) -> str:
         return (
@@ -236,7 +239,18 @@ def _invitation(marker: re.Match[bytes], details: bytes | None = None) -> Invita
         router=router if isinstance(router, bool) else None,
         version=plain(version)[:MAX_TERM] if isinstance(version, str) else None,
         more_ports=tuple(dict.fromkeys(more))[: MAX_PORTS - 1],
+        sshd=_sshd(fields.get("sshd")),
     )
+
+
+def _sshd(details: object) -> Address | None:
+    match details:
+        case None:
+            return None
+        case {"host": str(host), "port": port} if 0 < len(host) <= MAX_TEXT:
+            return Address(host, checked_port(port))
+        case _:
+            raise PeerError("the far side's details name an sshd that is none")
 
 
 def checked_port(port: object) -> int:

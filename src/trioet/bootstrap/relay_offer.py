@@ -25,8 +25,8 @@ from trioet.errors import PeerError, StepFailed
 OFFER: Final = re.compile(rb"^TRIOET-RELAY:([^\n]{0,%d}?)\r?\n" % MAX_LINE, re.MULTILINE)
 
 MISSING_HINT: Final = (
-    "a session through it needs trioet there: `trioet install {}` from here, or "
-    "`pipx install trioet` or `uv tool install trioet` there"
+    "a session through it needs trioet there, on the PATH of ssh's commands or in ~/.local/bin: "
+    "`trioet install {}` from here, or `pipx install trioet` or `uv tool install trioet` there"
 )
 
 OLDER: Final = b"stdin must begin with a line id/passkey_TERM"

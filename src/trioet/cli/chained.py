@@ -7,11 +7,11 @@ from typing import Final
 
 import trio
 
-from trioet.bootstrap.hops import Route, open_relays
+from trioet.bootstrap.hops import Route
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.jump import Jump
+from trioet.bootstrap.ssh_backend import Backend
 from trioet.bootstrap.ssh_config import SshConfig
-from trioet.bootstrap.ssh_sharing import quiet_config
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions
 from trioet.errors import StepFailed, TrioetError
 from trioet.link.chain import Chain
@@ -68,23 +68,26 @@ class ChainedWay:
 
 
 async def find_chain(
-    options: ConnectOptions, jumps: Sequence[Jump], config: SshConfig, invitation: Invitation
+    options: ConnectOptions,
+    jumps: Sequence[Jump],
+    config: SshConfig,
+    invitation: Invitation,
+    ssh: Backend,
 ) -> ChainedWay:
     """Have relays made on the jumphosts.
 
     Raises:
-      StepFailed, PeerError: as :func:`open_relays`.
+      StepFailed, PeerError: as :func:`trioet.bootstrap.hops.open_relays`.
     """
     port = options.port or invitation.port or DEFAULT_PORT
     destination = Address(config.hostname, port)
 
     async def renew() -> Route:
-        quiet = quiet_config(options.config_file)
-        if quiet is None:
-            raise StepFailed("ssh", "ssh cannot be kept from asking questions", "connect again")
-        return await open_relays(jumps, destination, config_file=quiet, quiet=True)
+        return await ssh.open_relays(
+            jumps, destination, config_file=options.config_file, quiet=True
+        )
 
-    route = await open_relays(
+    route = await ssh.open_relays(
         jumps, destination, config_file=options.config_file, verbose=options.verbose
     )
     return ChainedWay(route, renew)

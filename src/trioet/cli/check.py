@@ -13,6 +13,7 @@ import sys
 from trioet.bootstrap.credentials import DEFAULT_TERM
 from trioet.doctor import stand_in
 from trioet.doctor.facts import gather
+from trioet.doctor.reach import look
 
 PREFIX = "TRIOET-CHECK:"
 
@@ -45,9 +46,17 @@ def main(argv: list[str]) -> int:
         type=_ports,
         help="if no server runs, listen in the keeper's place, until the end of stdin",
     )
+    parser.add_argument(
+        "--reach",
+        metavar="HOST:PORT",
+        type=_place,
+        help="look whether this port is reached from here, as a jumphost must",
+    )
     # A newer doctor's options are no reason to fail.
     options, _ = parser.parse_known_args(argv)
     facts = gather(options.term, options.serverfifo)
+    if options.reach is not None:
+        facts["reach"] = look(*options.reach)
     listener = None
     keeper_ports = facts["keeper"].get("ports")
     if options.stand_in and facts["router"]["state"] == "none" and not keeper_ports:
@@ -57,6 +66,13 @@ def main(argv: list[str]) -> int:
     if listener is not None:
         stand_in.serve(listener, sys.stdin.fileno())
     return 0
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r}: not a host and a port")
+    return host, int(port)
 
 
 def _ports(text: str) -> range:

@@ -231,7 +231,7 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
         "--terminal-path",
         action=Once,
         metavar="P",
-        help="trioet or etterminal there (default: found on PATH)",
+        help="trioet or etterminal at the destination (default: found on PATH)",
     )
     group.add_argument(
         "--macserver",
@@ -246,14 +246,17 @@ def add_server_arguments(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def add_ssh_arguments(group: argparse._ArgumentGroup) -> None:
+def add_ssh_arguments(
+    group: argparse._ArgumentGroup,
+    verbosity: str = "have ssh tell what it does; more with -vv, -vvv",
+) -> None:
     add_login_arguments(group)
     group.add_argument(
         "-v",
         action="count",
         dest="verbose",
         default=0,
-        help="have ssh tell what it does; more with -vv, -vvv",
+        help=verbosity,
     )
     group.add_argument(
         "--ssh-backend",

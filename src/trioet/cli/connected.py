@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import trio
 
@@ -16,6 +17,7 @@ from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.openssh import finish, read_invitation, read_ssh_config
 from trioet.bootstrap.plain import plain
 from trioet.bootstrap.spawn import RunningSsh
+from trioet.bootstrap.ssh_backend import OPENSSH, asyncssh_backend
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
 from trioet.cli.chained import cannot_relay
 from trioet.cli.connect_options import ConnectOptions, parse_escape
@@ -32,18 +34,31 @@ from trioet.wire.forward import Forward, Side, UnixPath, Variable
 from trioet.wire.forward_specs import with_gateway_ports
 from trioet.wire.messages import ConnectStatus, Exec
 
+RunSession: TypeAlias = Callable[[ConnectOptions, SshConfig, Invitation, Passage], Awaitable[int]]
+"""Runs a session, and returns its exit status. The Passage is what jumphosts are ready for."""
 
-def connect_by_openssh(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+
+def connect_by_openssh(
+    options: ConnectOptions, ssh: RunningSsh, config: RunningSsh, run: RunSession
+) -> int:
     """Take over a started ssh and `ssh -G`; return the session's exit status."""
-    return trio.run(_connect, options, ssh, config)
+    return trio.run(connect, options, ssh, config, run)
 
 
-def connect_by_asyncssh(options: ConnectOptions, line: bytes) -> int:
+def connect_by_asyncssh(options: ConnectOptions, line: bytes, run: RunSession) -> int:
     """Do without an ssh program; return the session's exit status."""
-    return trio.run(_connect_without_ssh, options, line)
+    return trio.run(connect_without_ssh, options, line, run)
 
 
-async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh) -> int:
+async def connect(
+    options: ConnectOptions, ssh: RunningSsh, config: RunningSsh, run: RunSession
+) -> int:
+    """The same, for who is in Trio already. Cancellation ends ssh, and the session here.
+
+    Raises:
+      StepFailed: no session could be had.
+      SessionLost: there was one, and the server no longer knows it.
+    """
     async with trio.open_nursery() as nursery:
         try:
             try:
@@ -55,8 +70,8 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
             invitation = await read_invitation(ssh)
             # ssh has served; its end is awaited beside the session.
             nursery.start_soon(finish, ssh)
-            passage = await find_passage(options, resolved, invitation)
-            status = await run_session(options, resolved, invitation, passage)
+            passage = await find_passage(options, resolved, invitation, OPENSSH)
+            status = await run(options, resolved, invitation, passage)
         except TrioetError as error:
             failure: TrioetError | None = error
         else:
@@ -67,38 +82,30 @@ async def _connect(options: ConnectOptions, ssh: RunningSsh, config: RunningSsh)
     return status
 
 
-async def _connect_without_ssh(options: ConnectOptions, line: bytes) -> int:
-    from trioet.bootstrap import asyncssh_bridge
-
-    if options.jumps:
-        hint = "install OpenSSH's client, or leave --ssh-backend away"
-        raise StepFailed("ssh", "jumphosts are reached by an ssh program only", hint)
+async def connect_without_ssh(options: ConnectOptions, line: bytes, run: RunSession) -> int:
+    """The same by asyncssh."""
+    ssh = asyncssh_backend()
     target = options.ssh_target
-    resolved = await asyncssh_bridge.fetch_ssh_config(target)
-    invitation = await asyncssh_bridge.run(target, options.remote_command, line)
-    return await run_session(options, resolved, invitation)
+    resolved = await ssh.fetch_ssh_config(target)
+    invitation = await ssh.visit(target, options.remote_command, line)
+    passage = await find_passage(options, resolved, invitation, ssh)
+    return await run(options, resolved, invitation, passage)
 
 
 async def run_session(
     options: ConnectOptions,
     config: SshConfig,
     invitation: Invitation,
-    passage: Passage | None = None,
+    passage: Passage,
 ) -> int:
     """Connect to where the invitation leads and run the session; return its exit status.
 
-    ``passage`` is what jumphosts are ready for.
-
     Raises:
       StepFailed: no session could be had; says which step failed and what to do.
-      SessionLost: there was one, and the server no longer knows it.
     """
-    keep_private()
-    raise_limit()
-    gc.freeze()  # what was imported stays: the collector need never look at it again
-    passage = passage or Passage()
+    settle_in()
     ways = SessionWays(options, config, invitation, passage)
-    with open_console(raw=options.has_terminal) as console, _warnings_shown(console):
+    with open_console(raw=options.has_terminal) as console, warnings_shown(console):
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
@@ -118,36 +125,58 @@ async def run_session(
             gateway_ports=config.gateway_ports,
             jumphost=passage.et_jumphost,
         )
-        client = Client(wish, console, _write_error)
+        client = Client(wish, console, write_error)
         if passage.notice:
             console.notice(f"trioet: {passage.notice}")
-        try:
-            status = await _run_until_signal(client, ways, console)
-        except (CannotConnect, Refused) as error:
-            raise _explained(error, ways) from error
-        except SessionLost as error:
-            hint = "it was restarted, or the session was ended there"
-            raise StepFailed("session", f"{options.host}: {error}", hint) from error
+        status = await _run_until_signal(client, ways, console)
         if console.is_tty_out and wish.exec.pty:
             console.notice("[trioet: session ended]")
     return status
 
 
 async def _run_until_signal(client: Client, ways: SessionWays, console: Console) -> int:
-    status = 0
-
     async def end_on_signal() -> None:
         signals_of_the_end = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
         with trio.open_signal_receiver(*signals_of_the_end) as signals:
             async for number in signals:
                 client.leave(StepFailed("session", f"ended by {signal.Signals(number).name}"))
 
+    return await drive(client, ways, console.notice, end_on_signal)
+
+
+def settle_in() -> None:
+    """Prepare this process for a session."""
+    keep_private()
+    raise_limit()
+    gc.freeze()  # what was imported stays: the collector need never look at it again
+
+
+async def drive(
+    client: Client,
+    ways: SessionWays,
+    notice: Callable[[str], None],
+    *beside: Callable[[], Awaitable[None]],
+) -> int:
+    """Run a session over its ways, with further tasks ``beside`` it; return its exit status.
+
+    Cancellation closes the connection; the session stays alive on the server.
+
+    Raises:
+      StepFailed: no session could be had, or the server no longer knows it; says what to do.
+    """
+    status = 0
     failure: TrioetError | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_on_signal)
-        nursery.start_soon(ways.run, client.link, client.reconnector, console.notice)
+        for task in beside:
+            nursery.start_soon(task)
+        nursery.start_soon(ways.run, client.link, client.reconnector, notice)
         try:
             status = await client.run()
+        except (CannotConnect, Refused) as error:
+            failure = _explained(error, ways)
+        except SessionLost as error:
+            hint = "it was restarted, or the session was ended there"
+            failure = StepFailed("session", f"{ways.host}: {error}", hint)
         except TrioetError as error:
             failure = error
         nursery.cancel_scope.cancel()
@@ -171,7 +200,8 @@ class _Notices(logging.Handler):
 
 
 @contextmanager
-def _warnings_shown(console: Console) -> Iterator[None]:
+def warnings_shown(console: Console) -> Iterator[None]:
+    """What trioet logs as a warning is told to the user, as long as the context lasts."""
     notices = _Notices(console)
     log = logging.getLogger("trioet")
     log.addHandler(notices)
@@ -246,6 +276,14 @@ def _typed(options: ConnectOptions) -> bytes:
 
 def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     where = ways.where
+    unknown = "does not know the session that was just opened"
+    other_server = (
+        "another server may listen there than the one the session registered with; see -p "
+        "and --serverfifo"
+    )
+    if isinstance(error, CannotConnect) and ways.refusing:
+        what = f"the server at {ways.refusing} {unknown}, and no other is reached: {error}"
+        return StepFailed("session", what, other_server)
     if isinstance(error, CannotConnect) and ways.chain is not None:
         return cannot_relay(str(error), where, ways.chain)
     if isinstance(error, CannotConnect) and ways.refusal:
@@ -260,14 +298,14 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
     if error.status is ConnectStatus.INVALID_KEY:
         return StepFailed(
             "session",
-            f"the server at {where} does not know the session that was just opened",
-            "another server may listen there than the one the session registered with; see -p "
-            "and --serverfifo",
+            f"the server at {ways.refusing or where} {unknown}",
+            other_server,
         )
     hint = "install the same protocol version on both"
     return StepFailed("session", f"{where}: {plain(str(error))}", hint)
 
 
-def _write_error(data: bytes) -> None:
+def write_error(data: bytes) -> None:
+    """Write it to stderr."""
     sys.stderr.buffer.write(data)
     sys.stderr.buffer.flush()

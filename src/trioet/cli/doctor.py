@@ -15,7 +15,10 @@ from trioet.cli.connect_options import (
     add_ssh_arguments,
     agreed_ports,
 )
+from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.proxy_jump import jumps_of_ssh
 from trioet.cli.ssh_options import ssh_target
+from trioet.cli.way_options import Via, add_srv_argument, read_srv
 from trioet.errors import UsageError
 
 TYPE_CHECKING = False
@@ -41,6 +44,9 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if options.host is not None:
         destination = _destination(options)
+        jumps = read_jumps(options)
+        srv = read_srv(options, jumps)
+        destination = destination._replace(srv=srv)
     elif options == parser.parse_args(["--json"] if options.json else []):
         destination = None
     else:
@@ -48,6 +54,7 @@ def main(argv: list[str]) -> int:
 
     import trio  # not for --help, nor for a command line that makes no sense
 
+    from trioet.doctor.hops import examine_through
     from trioet.doctor.show import Report, as_json, is_well
     from trioet.doctor.walk import examine, examine_here
 
@@ -55,7 +62,11 @@ def main(argv: list[str]) -> int:
     tell = report.add if report is not None else lambda finding: None
     findings = []
     try:
-        if destination is not None:
+        if destination is not None and jumps is None:
+            jumps = jumps_of_ssh(destination.target)
+        if destination is not None and jumps:
+            findings = trio.run(examine_through, destination, jumps, tell)
+        elif destination is not None:
             findings = trio.run(examine, destination, tell)
         else:
             findings = trio.run(examine_here, tell)
@@ -86,7 +97,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     add_server_arguments(parser.add_argument_group("the other end"))
+    way = parser.add_argument_group("the way there")
+    add_srv_argument(way)
+    add_jump_arguments(way)
     add_ssh_arguments(parser.add_argument_group("ssh"))
+    parser.set_defaults(via=Via.AUTO)
     return parser
 
 

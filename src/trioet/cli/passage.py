@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from trioet.bootstrap import openssh
 from trioet.bootstrap.et_jump import EtJumphost, expect_at_jumphost
 from trioet.bootstrap.invitation import Invitation, Missing
 from trioet.bootstrap.jump import Jump
 from trioet.bootstrap.spawn import SshTarget
+from trioet.bootstrap.ssh_backend import Backend
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.cli.chained import ChainedWay, find_chain
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions
@@ -27,7 +27,7 @@ class Passage(NamedTuple):
 
 
 async def find_passage(
-    options: ConnectOptions, config: SshConfig, invitation: Invitation
+    options: ConnectOptions, config: SshConfig, invitation: Invitation, ssh: Backend
 ) -> Passage:
     """Make the jumphosts ready, if the user named any.
 
@@ -41,12 +41,12 @@ async def find_passage(
     if not jumps or options.via is Via.SSH:
         return Passage()
     try:
-        return Passage(chain=await find_chain(options, jumps, config, invitation))
+        return Passage(chain=await find_chain(options, jumps, config, invitation, ssh))
     except StepFailed as error:
         failure = error
     if isinstance(failure, Missing) and len(jumps) == 1:
         try:
-            return await _ask_et(options, jumps[0], config, invitation)
+            return await _ask_et(options, jumps[0], config, invitation, ssh)
         except Missing:
             pass  # nor an etterminal
     if options.via is Via.DIRECT:
@@ -55,7 +55,11 @@ async def find_passage(
 
 
 async def _ask_et(
-    options: ConnectOptions, jump: Jump, config: SshConfig, invitation: Invitation
+    options: ConnectOptions,
+    jump: Jump,
+    config: SshConfig,
+    invitation: Invitation,
+    ssh: Backend,
 ) -> Passage:
     target = SshTarget(
         jump.host,
@@ -64,10 +68,10 @@ async def _ask_et(
         options=(f"Port={jump.ssh_port}",) if jump.ssh_port else (),
         verbose=options.verbose,
     )
-    host = await openssh.fetch_ssh_config(target)
+    host = await ssh.fetch_ssh_config(target)
     port = options.port or invitation.port or DEFAULT_PORT
     jumphost = await expect_at_jumphost(
-        openssh.run,
+        ssh.visit,
         target,
         invitation,
         (config.hostname, port),

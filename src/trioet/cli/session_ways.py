@@ -9,6 +9,7 @@ from shutil import which
 import trio
 
 from trioet.bootstrap.invitation import Invitation
+from trioet.bootstrap.jump import ssh_jumps
 from trioet.bootstrap.ssh_channel import OpenChannel
 from trioet.bootstrap.ssh_child import SshChild
 from trioet.bootstrap.ssh_config import SshConfig
@@ -16,7 +17,7 @@ from trioet.bootstrap.ssh_way import SshWay
 from trioet.cli.connect_options import DEFAULT_PORT, ConnectOptions, SshBackend
 from trioet.cli.passage import Passage
 from trioet.cli.way_options import Via
-from trioet.link.dial import dial
+from trioet.link.dial import HostDial, dial
 from trioet.link.line import Line
 from trioet.link.reconnect import Reconnector
 from trioet.link.resumable import ResumableLink
@@ -44,6 +45,8 @@ class SessionWays:
         ports, theirs = asked or told or (DEFAULT_PORT,), told or asked or (DEFAULT_PORT,)
         plural = "s" if len(ports) > 1 else ""
         self.host = options.host
+        jumps = ssh_jumps(options.jumps or ())
+        self._doctor = f"trioet doctor {f'--jump {jumps} ' if jumps else ''}{options.host}"
         self._where = f"{config.hostname} port{plural} {', '.join(map(str, ports))}"
         self._srv: SrvWays | None = None
         self.chain = chain = passage.chain
@@ -57,8 +60,8 @@ class SessionWays:
             ways.append(Way(f"through {jumphost.host}", dial_jumphost))
         elif options.via is not Via.SSH and not passage.only_ssh:
             for port in ports:
-                dial_port = partial(dial, config.hostname, port, config.address_family)
-                ways.append(Way(f"port {port}", dial_port))
+                at = HostDial(config.hostname, port, config.address_family)
+                ways.append(Way(f"port {port}", at.dial, avoid=at.avoid))
             if options.srv:
                 family = config.address_family
                 self._srv = SrvWays(config.hostname, partial(dial, address_family=family))
@@ -81,6 +84,12 @@ class SessionWays:
         """Where the session goes, for messages."""
         found = () if self._srv is None else self._srv.found
         return ", ".join(way.name for way in found) or self._where
+
+    @property
+    def refusing(self) -> str:
+        """Where a server answered that does not know the session; empty if none did."""
+        names = ", ".join(way.name for way in self._ways.refusing)
+        return f"{self.host} ({names})" if names else ""
 
     @property
     def refusal(self) -> str:
@@ -117,9 +126,15 @@ class SessionWays:
             if self.refusal:
                 notice(f"trioet: {self.refusal}: the session goes through ssh")
                 return
+            if self.refusing:
+                notice(
+                    f"trioet: the server at {self.refusing} does not know the session: it goes "
+                    f"through ssh (`{self._doctor}` looks why)"
+                )
+                return
             notice(
                 f"trioet: {self.where} cannot be reached {how}: the session goes through ssh "
-                f"(`trioet doctor {self.host}` looks why)"
+                f"(`{self._doctor}` looks why)"
             )
 
         steering = Steering(link, reconnector, self._ways, tell_detour=tell_detour)

@@ -23,7 +23,7 @@ from trioet.bootstrap.credentials import (
 )
 from trioet.bootstrap.relay_line import parse_relay_line
 from trioet.errors import LocalError, StepFailed, TrioetError
-from trioet.server.places import keeper_socket
+from trioet.server.places import keeper_socket, make_runtime_dir
 from trioet.server.request import INVITED, REFUSED, RELAYING, OpenRequest, RelayRequest
 
 TYPE_CHECKING = False
@@ -255,6 +255,7 @@ def _start_keeper(path: str) -> socket.socket:
 
     So nobody waits for it to be ready: the request lies in its backlog until it is.
     """
+    make_runtime_dir()
     lock = os.open(path + ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -18,10 +18,11 @@ class Via(Enum):
     SSH = "ssh"
 
 
-def add_way_arguments(group: argparse._ArgumentGroup) -> None:
-    """Define --via."""
+def add_way_arguments(group: argparse._ArgumentGroup, name: str = "--via") -> None:
+    """Define --via, by another ``name`` where that means something else."""
     group.add_argument(
-        "--via",
+        name,
+        dest="via",
         type=_via,
         default=Via.AUTO,
         metavar="{auto,direct,ssh}",

@@ -22,7 +22,7 @@ from trioet.errors import LocalError, StepFailed
 from trioet.server.guest_request import GuestRequest
 from trioet.server.guests import guests_socket
 from trioet.server.pages import published_page
-from trioet.server.places import runtime_dir
+from trioet.server.places import make_runtime_dir
 from trioet.server.request import INVITED, REFUSED
 from trioet.server.share_request import TakeRequest
 from trioet.session.descriptors import raise_limit
@@ -191,7 +191,7 @@ def web_key() -> bytes:
     Raises:
       LocalError: there is no place for it.
     """
-    path = os.path.join(runtime_dir(), "web.key")
+    path = os.path.join(make_runtime_dir(), "web.key")
     try:
         with open(path, "rb") as file:
             if len(key := file.read()) == KEY_BYTES:

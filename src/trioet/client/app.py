@@ -22,6 +22,7 @@ from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
 from trioet.client.notices import Notices
 from trioet.client.routes import Routes
 from trioet.client.screen import Screen
+from trioet.client.silence import Silence
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
 from trioet.errors import (
@@ -34,7 +35,7 @@ from trioet.errors import (
 )
 from trioet.link.line import Line
 from trioet.link.liveness import Liveness
-from trioet.link.reconnect import DENIED_S, NO_REPLY, CannotConnect, Reconnector
+from trioet.link.reconnect import DENIED_S, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.session.credit import TERMINAL, Credit, Debt
@@ -62,6 +63,12 @@ from trioet.wire.packet import Packet, PacketType
 
 FEATURES: Final = ("acks", "over", "exec", "channels", "quiet", "notice")
 
+END_OF_SHELL: Final = b"\x04"
+"""All that ends a session of ET's is that its shell does."""
+
+PARTING_S: Final = 30.0
+"""How long a session that has served its purpose waits for the network, to tell the server."""
+
 KEEPALIVE_S: Final = 5.0
 """Between signs of life while somebody works; a real etserver gives up who is silent longer."""
 
@@ -74,8 +81,9 @@ RESPONSE_DEADLINE_S: Final = 15.0
 LATE_S: Final = 2.0
 """A real jumphost is told of a session only after ssh has ended (specification 2.3)."""
 
-STATUS_AFTER_S: Final = 1.0
-"""Without an answer for this long, the user is told."""
+LAST_WORD_S: Final = 1.0
+"""Who leaves waits so long at most until the server has heard of it. Mostly that is a round trip;
+and who leaves because nothing answers does not want to wait."""
 
 EXIT_LOST: Final = 255
 """Exit status where the session ended and nobody said with which."""
@@ -112,6 +120,9 @@ class Wish:
     """Whether that would help now: what asks nothing got no answer for want of one."""
     jumphost: EtJumphost | None = None
     """ET's, to which ``dial`` leads; ``host`` is behind it."""
+    purpose: Callable[[Forwards], Awaitable[None]] | None = None
+    """Without a terminal: what the session is for. It is over when this returns, or raises
+    StepFailed."""
 
 
 class Client:
@@ -128,8 +139,14 @@ class Client:
         self._liveness = Liveness(self.link, _rhythm(wish.keepalive_s, quiet=False), self._suspect)
         self._routes = Routes()
         self.link.on_change = self._line_changed
+        self.on_line_change: Callable[[], None] = lambda: None
+        """Called when a line was attached, proven or lost."""
         self._screen = Screen(console, self._grant)
-        self._notices = Notices(self._screen, lambda: self._size[:2], self._hide_status)
+        self._notices = Notices(
+            self._screen,
+            lambda: self._size[:2],
+            lambda: self._silence.over(WindowSize(*self._size)),
+        )
         self._debt = Debt()
         self._typing = Credit()
         self._nursery: trio.Nursery | None = None
@@ -145,14 +162,17 @@ class Client:
             console, self._screen, self.tunnels, gateway_ports=wish.gateway_ports
         )
         self._size = console.window_size()
+        self._silence = Silence(
+            self.link, self.reconnector, self._screen, wish.host, wish.login_needed
+        )
         self._accepted: frozenset[str] | None = None
         self._welcomed = trio.Event()
         self._patience = trio.CancelScope()
         """Of :meth:`_enter`, for the first answer."""
-        self._troubled = trio.Event()
-        self._begun = trio.current_time()
         self._over: SessionOver | None = None
+        self._parting = False
         self._failure: TrioetError | None = None
+        self._leaving = False
         self._finished = trio.Event()
 
     # Receiver
@@ -182,7 +202,7 @@ class Client:
                 self._forwards.arrived(packet)
 
     async def ready(self) -> None:
-        self._hide_status()
+        self._silence.over(WindowSize(*self._size))
         with self.link.together():  # credit and acknowledgement are mostly due at once
             self._screen.show()
             if self._agreed_channels and self._over is None:
@@ -265,6 +285,9 @@ class Client:
                 nursery.start_soon(self._liveness.run)
                 nursery.start_soon(self._enter, nursery)
                 await self._finished.wait()
+                if self._leaving:
+                    with trio.move_on_after(LAST_WORD_S):
+                        await self.link.wait_delivered()
                 nursery.cancel_scope.cancel()
         finally:
             self._screen.restore()
@@ -290,6 +313,9 @@ class Client:
             nursery.start_soon(self._expect_more)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._resumed)
+        if self._wish.purpose is not None:
+            nursery.start_soon(self._fulfil, self._wish.purpose)
+            return
         if not self._wish.has_terminal:
             self._console.notice(
                 f"trioet: connected to {self._wish.host}, without a terminal; Ctrl-C ends it"
@@ -300,8 +326,29 @@ class Client:
             nursery.start_soon(
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
-            nursery.start_soon(self._watch_silence)
+            nursery.start_soon(self._silence.watch, lambda: WindowSize(*self._size))
             nursery.start_soon(self._notices.run)
+
+    async def _fulfil(self, purpose: Callable[[Forwards], Awaitable[None]]) -> None:
+        assert self._forwards is not None, "there since the first packet"
+        try:
+            await purpose(self._forwards)
+        except StepFailed as error:
+            self._failure = error
+        self._over = SessionOver(status=0)
+        if "over" in (self._accepted or ()):
+            await self._part()
+        else:
+            self._type(END_OF_SHELL)
+        self._finished.set()
+
+    async def _part(self) -> None:
+        """Tell the server that the session may end, and wait till it knows."""
+        self._parting = True
+        self.reconnector.denied_s = 0.0  # who has heard it does not know us any more
+        self._say_goodbye()
+        with trio.move_on_after(PARTING_S):
+            await self.link.wait_delivered()
 
     async def _expect_more(self) -> None:
         """A real jumphost does not say that it cannot reach the destination."""
@@ -346,6 +393,9 @@ class Client:
                 return
 
     def _connection_failed(self, error: TrioetError) -> None:
+        if self._parting:
+            self._finished.set()
+            return
         if isinstance(error, SessionLost) and "over" not in (self._accepted or ()):
             if self._only_jumphost_heard():
                 self.fail(self._nothing_beyond())
@@ -364,8 +414,12 @@ class Client:
     def leave(self, error: StepFailed) -> None:
         """The user goes for good: end the session there as well, if it can be told."""
         if "over" in (self._accepted or ()):
-            self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+            self._say_goodbye()
+            self._leaving = True
         self.fail(error)
+
+    def _say_goodbye(self) -> None:
+        self.link.send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
 
     def _exit_status(self) -> int:
         over = self._over or SessionOver(status=EXIT_LOST)
@@ -376,6 +430,11 @@ class Client:
         return over.status if over.status is not None else EXIT_LOST
 
     # Typing
+
+    def asked(self) -> None:
+        """Something was sent that somebody waits for an answer to."""
+        self._liveness.sent()
+        self.reconnector.typed()
 
     async def _read_keys(self) -> None:
         keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
@@ -397,7 +456,7 @@ class Client:
         if "exec" in (self._accepted or ()):
             self.link.send(PacketType.STDIN_EOF, END_OF_INPUT)
         else:
-            self._type(b"\x04")
+            self._type(END_OF_SHELL)
 
     async def _wait_room(self) -> None:
         try:
@@ -410,8 +469,7 @@ class Client:
             part = data[start : start + INPUT_CHUNK]
             self._typing.spend(len(part))
             self.link.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(part))
-        self._liveness.sent()
-        self.reconnector.typed()
+        self.asked()
 
     def _command(self, command: EscapeCommand) -> None:
         match command:
@@ -439,7 +497,7 @@ class Client:
         Cancellation leaves the terminal to be restored by its owner.
         """
         assert self._wish.log_in is not None, "there is a login"
-        self._hide_status()
+        self._silence.over(WindowSize(*self._size))
         line: Line | None = None
         said = "trioet: logged in"
         async with self._screen.held():
@@ -468,10 +526,11 @@ class Client:
         self.reconnector.line_changed()
         self._routes.follow(self.link.lines)
         if not self.link.attached:
-            self._trouble()
+            self._silence.suspected()
+        self.on_line_change()
 
     def _suspect(self) -> None:
-        self._trouble()
+        self._silence.suspected()
         self.reconnector.suspect()
 
     def _network_changed(self) -> None:
@@ -482,44 +541,6 @@ class Client:
         """Machine or process slept: what lies between may have forgotten us meanwhile."""
         self._liveness.probe(moved=True)
         self.reconnector.network_changed()
-
-    # What the user sees while there is no answer
-
-    def _trouble(self) -> None:
-        self._troubled.set()
-
-    async def _watch_silence(self) -> None:
-        """Show a status line while nothing is heard; costs no wake-up while all is well."""
-        while True:
-            await self._troubled.wait()
-            self._troubled = trio.Event()
-            since = trio.current_time()
-            await trio.sleep(STATUS_AFTER_S)
-            while self.link.last_heard <= since:
-                self._show_status()
-                await trio.sleep(1)
-            self._hide_status()
-
-    def _show_status(self) -> None:
-        silence = trio.current_time() - self._heard_at()
-        reason = self.reconnector.reason
-        why = f" ({reason})" if reason != NO_REPLY else ""
-        what = f"trioet: no reply from {self._wish.host} for {silence:.0f} s"
-        if self._wish.login_needed():
-            text = f"{what}; Enter ~L lets ssh ask you to log in, Enter ~. disconnects{why}"
-        else:
-            text = f"{what}{why}; typing is kept, Enter ~. disconnects"
-        self._screen.show_status(text, *self._size[:2])
-
-    def _heard_at(self) -> float:
-        return max(self.link.last_heard, self._begun)
-
-    def _hide_status(self) -> None:
-        if self._screen.hide_status():
-            # What the line covered is the program's to draw: a change of size makes it.
-            rows, columns = self._size[:2]
-            for size in (WindowSize(max(1, rows - 1), columns), WindowSize(*self._size)):
-                self.link.send(PacketType.TERMINAL_INFO, encode_terminal_info(size))
 
 
 def _rhythm(keepalive_s: float | None, *, quiet: bool) -> Rhythm:

@@ -90,7 +90,7 @@ class Console:
         except OSError as error:
             raise LocalError(_why_not_written(error)) from error
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | bytearray) -> None:
         """Write all of it. Cancellation leaves a beginning written, nobody knows how much:
         who must know uses :meth:`write_nowait` and :meth:`wait_writable`.
 
@@ -105,6 +105,22 @@ class Console:
     async def wait_writable(self) -> None:
         """Wait until something can be written. Cancellation changes nothing."""
         await self._sink.wait_writable()
+
+    def end_output(self) -> None:
+        """Nothing more will be written: whoever reads it is told, also while this process lives."""
+        self._sink.end()
+
+    def end_notices(self) -> None:
+        """Nothing more is told to the user: who has caught stderr need not wait for our end."""
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+
+    async def wait_nobody_reads(self) -> None:
+        """Return when nobody reads the output any more; never where that cannot be known.
+
+        Cancellation changes nothing.
+        """
+        await self._sink.wait_gone()
 
     def notice(self, text: str, *, end: str = "\n") -> None:
         """Tell the user something, on stderr."""
@@ -165,7 +181,7 @@ class _End:
             status = os.fstat(descriptor)
         except OSError as error:
             raise LocalError(f"file descriptor {descriptor} is not open") from error
-        self.descriptor = descriptor
+        self.descriptor = self._given = descriptor
         self.is_tty = os.isatty(descriptor)
         self._waits = _can_be_waited_for(descriptor)
         self._own = -1
@@ -213,6 +229,25 @@ class _End:
             await trio.lowlevel.wait_writable(self.descriptor)
         else:
             await trio.lowlevel.checkpoint()
+
+    async def wait_gone(self) -> None:
+        with select.epoll() as errors:
+            try:
+                errors.register(self.descriptor, 0)  # what is an error is told in any case
+            except PermissionError:
+                await trio.sleep_forever()
+            await trio.lowlevel.wait_readable(errors)
+
+    def end(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+            return
+        self.give_back()
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        for descriptor in {self._given, self.descriptor}:
+            os.dup2(nothing, descriptor)
+        os.close(nothing)
 
     def close(self) -> None:
         self.give_back()

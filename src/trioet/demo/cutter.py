@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 
 import trio
 
@@ -41,8 +42,9 @@ class Cutter:
             return
         self.cuts += 1
         for stream in self._open:
-            # Lingering for zero seconds makes the close a reset (socket(7)).
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # of one that is just being closed
+                # Lingering for zero seconds makes the close a reset (socket(7)).
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             stream.socket.close()
         self._open.clear()
 

@@ -27,7 +27,7 @@ from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.demo.cutter import Cutter
 from trioet.server.local import bind_local
-from trioet.server.places import keeper_socket, router_socket_to_serve, runtime_dir
+from trioet.server.places import keeper_socket, make_runtime_dir, router_socket_to_serve
 from trioet.server.router import Router
 
 HOST = "demo"
@@ -51,7 +51,7 @@ class Stage:
 @asynccontextmanager
 async def open_stage() -> AsyncIterator[Stage]:
     """Set everything up, and take it all down again, files and processes included."""
-    directory = tempfile.mkdtemp(prefix="demo-", dir=runtime_dir())
+    directory = tempfile.mkdtemp(prefix="demo-", dir=make_runtime_dir())
     previous = os.environ.get("TRIOET_RUNTIME_DIR")
     os.environ["TRIOET_RUNTIME_DIR"] = directory
     try:
@@ -79,7 +79,7 @@ def bind_keeper() -> subprocess.Popen[bytes]:
         listener.listen(8)
         fd = listener.fileno()
         command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--listen-fd", str(fd)]
-        log = os.path.join(runtime_dir(), "keeper.log")
+        log = os.path.join(make_runtime_dir(), "keeper.log")
         with open(log, "wb") as log_file:
             return subprocess.Popen(
                 command, pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file

@@ -191,7 +191,9 @@ def _ask_router(path: str) -> dict[str, Any]:
             while data := sock.recv(MAX_ANSWER):
                 answer = _object(data)
                 if type(answer.get("port")) is int:
-                    return {**facts, "state": "serves", "port": answer["port"]}
+                    relaying = answer.get("relaying", "any")
+                    told = {"port": answer["port"], "relaying": relaying}
+                    return {**facts, "state": "serves", **told}
     return {**facts, "state": "silent"}
 
 

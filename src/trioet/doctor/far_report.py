@@ -65,6 +65,14 @@ class FarFacts:
     router_state: str = ""
     router_socket: str = ""
     router_port: int | None = None
+    relaying: str = ""
+    """Where that router lets relays lead: ``any``, ``some`` or ``none``; empty if not told."""
+
+    reach_state: str = ""
+    reach_words: str = ""
+    reach_answer: str = ""
+    """What came of another place that it was to reach, as :mod:`trioet.doctor.reach` tells it."""
+
     stand_in: int | None = None
     """The port of a stand-in that listens in the keeper's place."""
 
@@ -79,7 +87,7 @@ def read_facts(fields: Mapping[str, Any]) -> FarFacts:
     """Take the answer of `trioet check` apart; passes over what makes no sense."""
     runtime, keeper = _part(fields, "runtime"), _part(fields, "keeper")
     linger, router = _part(fields, "linger"), _part(fields, "router")
-    terminfo = _part(fields, "terminfo")
+    terminfo, reach = _part(fields, "terminfo"), _part(fields, "reach")
     ports, routers = _list(keeper.get("ports")), _list(keeper.get("routers"))
     away = [item for item in routers if isinstance(item, dict) and item.get("connected") is False]
     took = {name: _seconds(value) for name, value in _part(fields, "took").items()}
@@ -108,6 +116,10 @@ def read_facts(fields: Mapping[str, Any]) -> FarFacts:
         router_state=_text(router.get("state")),
         router_socket=_text(router.get("socket")),
         router_port=_port(router.get("port")),
+        relaying=_text(router.get("relaying")),
+        reach_state=_text(reach.get("state")),
+        reach_words=_text(reach.get("words")),
+        reach_answer=_text(reach.get("answer")),
         stand_in=_port(fields.get("stand_in")),
         no_port_free="stand_in" in fields and fields["stand_in"] is None,
         term=_text(terminfo.get("term")),

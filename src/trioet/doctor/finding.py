@@ -24,7 +24,8 @@ class Finding:
 
     ``step`` is a stable key. ``what`` says what was found and where, ``fix`` what to do about
     it, and ``command`` what to type here for it; ``facts`` are the same for programs, JSON
-    values by stable keys. ``took_s`` are the seconds that the step took.
+    values by stable keys. ``took_s`` are the seconds that the step took. ``hop`` is the jumphost
+    that it is about; empty if it is about the destination, or this side.
     """
 
     step: str
@@ -34,3 +35,4 @@ class Finding:
     facts: Mapping[str, object] = field(default_factory=dict)
     took_s: float = 0.0
     command: str = ""
+    hop: str = ""

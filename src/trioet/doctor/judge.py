@@ -112,7 +112,7 @@ def _no_program(report: FarReport, place: Place) -> Finding:
         what += f", and {f'Python {python}' if python[:1].isdigit() else 'no Python'}"
         fix = "it needs Python 3.11 or later there; uv brings one (docs.astral.sh/uv). Then"
     else:
-        fix = INSTALL_HINT
+        fix = INSTALL_HINT.format(host=place.name)
     return Finding("program", FAILED, what, fix, facts, command=place.install)
 
 
@@ -230,12 +230,6 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         outcome = FAILED if server_fifo else WORTH_KNOWING
         command = place.run(f"sudo chmod 666 {shlex.quote(socket)}")
         return Finding("router", outcome, what, facts=facts, command=command)
-    awaited = there.keeper_waits_for
-    if awaited and server_fifo in (None, awaited):
-        what = f"down, the keeper waits for it at {awaited}: sessions go on, new ones hang"
-        system = awaited == SYSTEM_ROUTER_SOCKET
-        start = "sudo systemctl start trioet" if system else "trioet serve"
-        return Finding("router", FAILED, what, facts=facts, command=place.run(start))
     if server_fifo:
         what = f"no trioet server listens at {server_fifo}"
         return Finding("router", FAILED, what, "start it, or leave --serverfifo away", facts)
@@ -243,7 +237,33 @@ def router(there: FarFacts, server_fifo: str | None, place: Place) -> Finding:
         what = "none, and no port is free that the keeper could listen on by itself"
         command = place.run("trioet serve")
         return Finding("router", FAILED, what, "-p names another; or", facts, command=command)
+    if awaited := there.keeper_waits_for:
+        what = f"down, the keeper waits for it at {awaited}; new sessions go to its own port"
+        system = awaited == SYSTEM_ROUTER_SOCKET
+        start = "sudo systemctl start trioet" if system else "trioet serve"
+        return Finding("router", WORTH_KNOWING, what, facts=facts, command=place.run(start))
     return Finding("router", WELL, "none; the keeper listens by itself", facts=facts)
+
+
+def relay(report: FarReport, place: Place) -> Finding:
+    """Does a jumphost pass sessions on?"""
+    there = report.facts
+    if there is None and report.one("program").rpartition("/")[2] != "trioet":
+        what = "Eternal Terminal's kind of jumphost at most, which reads the session"
+        return Finding("relay", WORTH_KNOWING, what, command=place.install)
+    if there is None:
+        what = "the trioet there is too old to relay"
+        return Finding("relay", FAILED, what, command=place.install)
+    facts = {"relaying": there.relaying}
+    ask = "ask its administrator: trioet serve --relay-to PLACE"
+    if there.relaying == "none":
+        what = "relaying is switched off on this machine (trioet serve --no-relay)"
+        return Finding("relay", FAILED, what, f"sessions go through ssh; or {ask}", facts)
+    if there.relaying == "some":
+        what = "its administrator lets relays lead to some places only (trioet serve --relay-to)"
+        return Finding("relay", WORTH_KNOWING, what, f"if the next is none of them, {ask}", facts)
+    by = "router" if there.router_state == "serves" else "user's own keeper"
+    return Finding("relay", WELL, f"allowed, by the {by}", facts=facts)
 
 
 def clock(offset_s: float | None, place: Place) -> Finding:

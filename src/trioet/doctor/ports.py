@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
+from trioet.doctor.far_report import FarFacts
 from trioet.doctor.finding import Finding, Outcome
-from trioet.doctor.probe import CONNECT_DEADLINE_S, Probe, Reached
+from trioet.doctor.probe import CONNECT_DEADLINE_S, Probe, Reached, read_answer
+from trioet.link.srv import NOWHERE, SERVICE, Record
 
 WELL, WORTH_KNOWING, FAILED, SKIPPED = Outcome
 
@@ -66,6 +69,63 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
     if another:
         return Finding("port", WORTH_KNOWING, what, "none needed: another address works", facts)
     return Finding("port", FAILED, what, fix, facts, command=command)
+
+
+def probe_of_hop(there: FarFacts | None) -> Probe | None:
+    """The probe that was made on a jumphost; None if it made none."""
+    if there is None:
+        return None
+    match there.reach_state:
+        case "connected":
+            with suppress(ValueError):
+                answered = read_answer(bytes.fromhex(there.reach_answer))
+                return Probe(*(answered or (Reached.SILENT, "")))
+        case "refused":
+            return Probe(Reached.REFUSED)
+        case "dropped":
+            return Probe(Reached.DROPPED)
+        case "unreachable":
+            return Probe(Reached.UNREACHABLE, there.reach_words)
+    return None
+
+
+def judge_next(host: str, probe: Probe | None, goal: Goal) -> Finding:
+    """Does a jumphost reach what is next on the way? ``probe`` was made there, if it could be."""
+    where = f"{host} port {goal.port}"
+    if probe is None:
+        what = f"whether {where} is reached: the trioet there is older, and does not look"
+        return Finding("next", SKIPPED, what)
+    facts = {"host": host, "port": goal.port, "reached": probe.reached.value, "words": probe.words}
+    if probe.reached is Reached.SPEAKS:
+        return Finding("next", WELL, f"reaches {where}, {goal.who}", facts=facts)
+    if probe.reached in (Reached.SILENT, Reached.CLOSED, Reached.PARKED):
+        return Finding("next", WELL, f"reaches {where}", facts=facts)
+    if probe.reached is Reached.REFUSED and not (goal.seen or goal.needed):
+        what = f"reaches {where}; nobody listens before there is a session"
+        return Finding("next", WELL, what, facts=facts)
+    what, fix = _trouble(probe, where, goal)
+    command = goal.start if probe.reached is Reached.REFUSED and not goal.seen else ""
+    fix = f"until it is reached, sessions go through ssh: {fix}"
+    return Finding("next", FAILED, f"cannot reach {what}", fix, facts, command=command)
+
+
+def judge_srv(host: str, records: Sequence[Record]) -> Finding:
+    """Which servers the records of a host name."""
+    servers = [f"{record.target}:{record.port}" for record in records]
+    facts = {"servers": servers}
+    if not records:
+        what = f"{host} has no {SERVICE}: the same as without --srv"
+        return Finding("srv", WORTH_KNOWING, what, facts=facts)
+    if all(record.target == NOWHERE for record in records):
+        what = f"{host} says by its record that no server is there"
+        return Finding("srv", FAILED, what, "leave --srv away; its ports are tried then", facts)
+    return Finding("srv", WELL, ", ".join(servers), facts=facts)
+
+
+def judge_srv_failure(host: str, why: str) -> Finding:
+    """The records could not be looked up."""
+    what = f"{SERVICE} of {host} could not be looked up: {why}"
+    return Finding("srv", WORTH_KNOWING, what, "the host's own ports are tried instead")
 
 
 def _trouble(probe: Probe, where: str, goal: Goal) -> tuple[str, str]:

@@ -37,10 +37,12 @@ def check_command(
     terminal_path: str | None = None,
     server_fifo: str | None = None,
     port: int | None = None,
+    reach: tuple[str, int] | None = None,
 ) -> str:
     """The command; :class:`trioet.doctor.far_report.FarReader` reads what it prints.
 
-    ``port`` is where a keeper shall listen if no server runs there.
+    ``port`` is where a keeper shall listen if no server runs there. ``reach`` is a host and a port
+    that is to be reached from there; then nobody stands in for the keeper.
 
     Raises:
       UsageError: a path holds a character that cannot be passed safely.
@@ -48,6 +50,8 @@ def check_command(
     term = clean_term(term)
     fifo = f" --serverfifo={quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
     stand_in = f" --stand-in={port}" if port is not None else " --stand-in"
+    if reach is not None:
+        stand_in = f" --reach={quoted(f'{reach[0]}:{reach[1]}', 'the host')}"
     check = f" check --term={term}{stand_in}{fifo}"
     if terminal_path:
         program = quoted(terminal_path, "--terminal-path")

@@ -16,6 +16,7 @@ NAMES: Final = {
     "ssh": "ssh",
     "config": "ssh config",
     "name": "name",
+    "srv": "SRV records",
     "login": "ssh login",
     "shell": "login shell",
     "program": "program",
@@ -24,6 +25,8 @@ NAMES: Final = {
     "linger": "linger",
     "keeper": "keeper",
     "router": "router",
+    "relay": "relay",
+    "next": "next hop",
     "port": "port",
     "mtu": "path MTU",
     "clock": "clock",
@@ -59,20 +62,20 @@ class Report:
 
     def add(self, finding: Finding) -> None:
         """Print it, unless it belongs to a line that may still grow."""
-        if self._skipped and finding.what != self._skipped[0].what:
+        if self._skipped and _reason(finding) != _reason(self._skipped[0]):
             self._flush()
         if finding.outcome is Outcome.SKIPPED:
             self._skipped.append(finding)
         else:
             self._flush()
             took = f"{1000 * finding.took_s:,.0f} ms"
-            self._line(finding, NAMES[finding.step], finding.what, took)
+            self._line(finding, NAMES[finding.step], _reason(finding), took)
 
     def end(self, findings: Sequence[Finding]) -> None:
         """Print what it all comes to."""
         self._flush()
         failed, odd = (
-            ", ".join(dict.fromkeys(NAMES[item.step] for item in findings if item.outcome is kind))
+            ", ".join(dict.fromkeys(_name(item) for item in findings if item.outcome is kind))
             for kind in (Outcome.FAILED, Outcome.WORTH_KNOWING)
         )
         if failed:
@@ -86,7 +89,7 @@ class Report:
         skipped, self._skipped = self._skipped, []
         if skipped:
             names = ", ".join(NAMES[item.step] for item in skipped)
-            self._line(skipped[0], "skipped", f"{skipped[0].what}: {names}", "")
+            self._line(skipped[0], "skipped", f"{_reason(skipped[0])}: {names}", "")
 
     def _line(self, finding: Finding, name: str, what: str, took: str) -> None:
         pretty, plain, colour = MARKS[finding.outcome]
@@ -116,6 +119,15 @@ class Report:
         print(text, file=self._out, flush=True)
 
 
+def _reason(finding: Finding) -> str:
+    return f"{finding.hop}: {finding.what}" if finding.hop else finding.what
+
+
+def _name(finding: Finding) -> str:
+    name = NAMES[finding.step]
+    return f"{name} of {finding.hop}" if finding.hop else name
+
+
 def speaks_utf8(environment: Mapping[str, str]) -> bool:
     """Does the user's locale? Python itself makes C a C.UTF-8 (PEP 538), which does not count."""
     chosen = environment.get("LC_ALL")
@@ -134,6 +146,7 @@ def as_json(host: str | None, findings: Sequence[Finding]) -> str:
         "steps": [
             {
                 "step": finding.step,
+                "hop": finding.hop,
                 "outcome": finding.outcome.value,
                 "what": finding.what,
                 "fix": finding.fix,

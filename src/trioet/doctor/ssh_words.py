@@ -23,6 +23,9 @@ AUTHENTICATED: Final = re.compile(r'Authenticated to (\S+) \((.*?)\) using "([a-
 MULTIPLEXED: Final = re.compile(r"debug1: mux_client_request_session: master session id")
 
 
+PROXIED: Final = "via proxy"
+"""Where it was authenticated, if not at an address."""
+
 CLOSED: Final = re.compile(r"Connection (?:closed|reset) by|kex_exchange_identification")
 
 MAX_QUOTED: Final = 150
@@ -45,10 +48,14 @@ class Cause(NamedTuple):
 
 
 class SshWords:
-    """Read ssh's stderr, however it is cut. ``hostname`` is as the configuration resolves it."""
+    """Read ssh's stderr, however it is cut. ``hostname`` is as the configuration resolves it.
 
-    def __init__(self, hostname: str) -> None:
+    ``behind``: the words of those that ssh passes before (``-J``) are among them.
+    """
+
+    def __init__(self, hostname: str, *, behind: bool = False) -> None:
         self.login: Login | None = None
+        self._behind = behind
         self._hostname = hostname.lower()
         self._pending = b""
         self._lines: list[str] = []
@@ -80,10 +87,10 @@ class SshWords:
     def _take(self, line: str) -> None:
         if found := AUTHENTICATED.match(line):
             name, place, method = found.groups()
-            if name.lower() == self._hostname:
+            if name.lower() == self._hostname and not (self._behind and place != PROXIED):
                 address = re.match(r"\[(.*)\]:\d+$", place)
                 self.login = Login(method, address[1] if address else "")
-        elif MULTIPLEXED.match(line) and self.login is None:
+        elif MULTIPLEXED.match(line) and self.login is None and not self._behind:
             self.login = Login("an open master connection")
         if line:
             self._lines.append(line)

@@ -40,10 +40,18 @@ CHUNK: Final = 65536
 class Visit:
     """A running ssh, and what came of it so far. Its ``report`` may still grow."""
 
-    def __init__(self, process: trio.Process, hostname: str, *, shows_words: bool = False) -> None:
+    def __init__(
+        self,
+        process: trio.Process,
+        hostname: str,
+        *,
+        shows_words: bool = False,
+        behind: bool = False,
+    ) -> None:
+        """``behind``: jumphosts are passed, whose words come as well."""
         self.process = process
         self.hostname = hostname
-        self.words = SshWords(hostname)
+        self.words = SshWords(hostname, behind=behind)
         self.ended = False
         """It has ended, and all that it said has been read."""
 
@@ -125,7 +133,8 @@ async def visit(target: SshTarget, command: str, hostname: str) -> AsyncIterator
     except OSError as error:
         what = f"cannot run {argv[0]}: {error.strerror}"
         raise StepFailed("ssh", what, "install OpenSSH's client: openssh-client") from error
-    paid = Visit(process, hostname, shows_words=target.verbose > 0)
+    verbose, behind = target.verbose > 0, target.jumps is not None
+    paid = Visit(process, hostname, shows_words=verbose, behind=behind)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(paid.run)

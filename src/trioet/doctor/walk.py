@@ -7,11 +7,12 @@ out the next ones use; what can no longer be looked at is said to be skipped, an
 from __future__ import annotations
 
 import os
+import random
 import shlex
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -31,6 +32,7 @@ from trioet.doctor.probe import Probe, Reached, probe
 from trioet.doctor.remote_check import check_command
 from trioet.doctor.visit import LOGIN_DEADLINE_S, REPORT_DEADLINE_S, Visit, visit
 from trioet.errors import StepFailed
+from trioet.link.srv import MOST_TARGETS, NOWHERE, LookupFailed, in_order, look_up
 from trioet.wire.messages import PROTOCOL_VERSION
 
 CONFIG_DEADLINE_S: Final = 10.0
@@ -59,16 +61,22 @@ class Destination(NamedTuple):
     port: int | None = None
     terminal_path: str | None = None
     server_fifo: str | None = None
+    srv: bool = False
 
 
 Tell = Callable[[Finding], None]
 
+Reach = Callable[[Goal], Awaitable[None]]
+"""Looks whether a session gets where it is to go."""
 
-class _Walk:
+
+class Walk:
     """One walk; ``tell`` hears of each finding as its step ends."""
 
     def __init__(self, tell: Tell) -> None:
         self.findings: list[Finding] = []
+        self.hop = ""
+        """The jumphost that is looked at."""
         self.agent_there: bool | None = None
         self.term = clean_term(os.environ.get("TERM") or DEFAULT_TERM)
         self._tell = tell
@@ -77,7 +85,8 @@ class _Walk:
     def note(self, finding: Finding, took_s: float | None = None) -> None:
         """The step that has gone on since the last one is over."""
         now = time.monotonic()
-        told = replace(finding, took_s=now - self._began if took_s is None else took_s)
+        took_s = now - self._began if took_s is None else took_s
+        told = replace(finding, took_s=took_s, hop=self.hop)
         self._began = now
         self.findings.append(told)
         self._tell(told)
@@ -85,6 +94,11 @@ class _Walk:
     def skip(self, reason: str, *steps: str) -> None:
         for step in steps:
             self.note(Finding(step, Outcome.SKIPPED, reason), 0.0)
+
+    def note_unless_well(self, finding: Finding) -> None:
+        """Nobody need read of it otherwise."""
+        if finding.outcome is not Outcome.WELL:
+            self.note(finding)
 
     def note_machine(self, facts: FarFacts, server_fifo: str | None, place: Place) -> None:
         """What `trioet check` says of a machine, there or here."""
@@ -99,14 +113,14 @@ class _Walk:
 
 async def examine_here(tell: Tell) -> list[Finding]:
     """Look at this machine alone: as one to connect from, and as one to connect to."""
-    walk = _Walk(tell)
+    walk = Walk(tell)
     place = Place()
     walk.note(await here.ssh_program())
     facts = read_facts(gather(walk.term))
     walk.note_machine(facts, None, place)
     if facts.router_port is not None:
         goal = Goal(facts.router_port, "the router", True, True, "trioet serve")
-        await _note_ports(walk, ["127.0.0.1"], goal)
+        await note_ports(walk, ["127.0.0.1"], goal)
     else:
         walk.skip("no router", "port")
     report = FarReport(facts=facts)
@@ -124,33 +138,45 @@ async def examine(destination: Destination, tell: Tell) -> list[Finding]:
     Raises:
       UsageError: a path cannot be passed to every remote shell.
     """
-    walk = _Walk(tell)
+    walk = Walk(tell)
     target = destination.target
-    place = Place(_name(target), shlex.join(["ssh", *ssh_choices(target), target.host]))
+    place = place_of(target)
     command = check_command(
         term=walk.term,
         terminal_path=destination.terminal_path,
         server_fifo=destination.server_fifo,
         port=destination.port,
     )
-    config = await _resolve_config(walk, target, place)
+    config = await resolve_config(walk, target, place)
     if config is None:
         walk.skip("no ssh configuration", "name", "login", *AFTER_LOGIN)
     else:
-        addresses = await _resolve_name(walk, config)
+        addresses = await resolve_name(walk, config)
+
+        async def reach(goal: Goal) -> None:
+            if destination.srv and await note_servers(walk, config.hostname, goal):
+                return
+            if not addresses:
+                walk.skip("the name does not resolve here", "port", "mtu")
+                return
+            await note_ports(walk, addresses, goal)
+
         if addresses or config.proxy_jump or config.proxy_command:
-            await _pay_visit(walk, destination, config, addresses, command, place)
+            await pay_visit(walk, destination, config, command, place, reach)
         else:
             walk.skip("the name does not resolve", "login", *AFTER_LOGIN)
     walk.note(await here.agent(config, there=walk.agent_there))
     return walk.findings
 
 
-def _name(target: SshTarget) -> str:
-    return f"{target.user}@{target.host}" if target.user else target.host
+def place_of(target: SshTarget) -> Place:
+    """How to speak of a machine that ssh reaches."""
+    name = f"{target.user}@{target.host}" if target.user else target.host
+    return Place(name, shlex.join(["ssh", *ssh_choices(target), target.host]))
 
 
-async def _resolve_config(walk: _Walk, target: SshTarget, place: Place) -> SshConfig | None:
+async def resolve_config(walk: Walk, target: SshTarget, place: Place) -> SshConfig | None:
+    """What ssh makes of a host; None if it makes nothing of it."""
     if shutil.which("ssh") is None:
         what = "no ssh program here; trioet connect can do without, the doctor cannot"
         fix = "install OpenSSH's client, as"
@@ -188,7 +214,7 @@ async def _resolve_config(walk: _Walk, target: SshTarget, place: Place) -> SshCo
     return config
 
 
-async def _resolve_name(walk: _Walk, config: SshConfig) -> list[str]:
+async def resolve_name(walk: Walk, config: SshConfig) -> list[str]:
     """Every address of the host, as `trioet connect` would try them."""
     name = config.hostname
     family = FAMILIES.get(config.address_family, socket.AF_UNSPEC)
@@ -209,7 +235,7 @@ async def _resolve_name(walk: _Walk, config: SshConfig) -> list[str]:
     return addresses[:MAX_ADDRESSES]
 
 
-def _note_no_name(walk: _Walk, config: SshConfig, what: str) -> None:
+def _note_no_name(walk: Walk, config: SshConfig, what: str) -> None:
     facts: dict[str, object] = {"addresses": []}
     if config.proxy_jump or config.proxy_command:
         fix = "sessions go through ssh, which gets there by a proxy; an address would be faster"
@@ -219,33 +245,35 @@ def _note_no_name(walk: _Walk, config: SshConfig, what: str) -> None:
     walk.note(Finding("name", Outcome.FAILED, what, fix, facts))
 
 
-async def _pay_visit(
-    walk: _Walk,
+async def pay_visit(
+    walk: Walk,
     destination: Destination,
     config: SshConfig,
-    addresses: list[str],
     command: str,
     place: Place,
+    reach: Reach,
 ) -> None:
+    """All that there is to see at the destination; ``reach`` is called while it is visited."""
     try:
         async with visit(destination.target, command, config.hostname) as there:
-            if not await _note_login(walk, there, place):
+            if not await note_login(walk, there, place):
                 walk.skip("no login", *AFTER_LOGIN)
                 return
             report = await there.finished_report()
             told_at = time.time()
             walk.agent_there = report.facts.agent if report.facts is not None else None
-            if not await _note_shell(walk, there, report, place):
+            if not await note_shell(walk, there, report, place):
                 walk.skip("no command runs there", *AFTER_LOGIN[1:])
                 return
-            await _note_far_side(walk, report, destination, addresses, config, place)
+            await _note_far_side(walk, report, destination, place, reach)
             _note_rest(walk, report, told_at, place)
     except StepFailed as error:
         walk.note(Finding("login", Outcome.FAILED, error.what, error.hint))
         walk.skip("no login", *AFTER_LOGIN)
 
 
-async def _note_login(walk: _Walk, there: Visit, place: Place) -> bool:
+async def note_login(walk: Walk, there: Visit, place: Place) -> bool:
+    """Is ssh let in?"""
     if await there.login():
         login = there.words.login
         method, address = login or ("", "")
@@ -264,9 +292,11 @@ async def _note_login(walk: _Walk, there: Visit, place: Place) -> bool:
     return False
 
 
-async def _note_shell(walk: _Walk, there: Visit, report: FarReport, place: Place) -> bool:
+async def note_shell(walk: Walk, there: Visit, report: FarReport, place: Place) -> bool:
+    """Does the login shell run commands?"""
     if report.began:
-        walk.note(judge.shell(report, place))
+        shell = judge.shell(report, place)
+        (walk.note_unless_well if walk.hop else walk.note)(shell)
         return True
     status = there.process.returncode
     walk.note(judge.no_shell(report, status, there.words.last_words(), place))
@@ -274,12 +304,7 @@ async def _note_shell(walk: _Walk, there: Visit, report: FarReport, place: Place
 
 
 async def _note_far_side(
-    walk: _Walk,
-    report: FarReport,
-    destination: Destination,
-    addresses: list[str],
-    config: SshConfig,
-    place: Place,
+    walk: Walk, report: FarReport, destination: Destination, place: Place, reach: Reach
 ) -> None:
     if not report.complete:
         what = f"looked for trioet for {REPORT_DEADLINE_S:g} s in vain: is a disk there away?"
@@ -301,14 +326,10 @@ async def _note_far_side(
         if (failed := _nobody_listens(walk, report.facts)) is not None:
             walk.skip(failed, "port", "mtu")
             return
-    if not addresses:
-        walk.skip("the name does not resolve here", "port", "mtu")
-        return
-    goal = _goal(report, destination.port, place)
-    await _note_ports(walk, addresses, goal)
+    await reach(goal_of(report, destination.port, place))
 
 
-def _nobody_listens(walk: _Walk, there: FarFacts) -> str | None:
+def _nobody_listens(walk: Walk, there: FarFacts) -> str | None:
     """Why no port can be reached, if that is certain."""
     failed = [item.step for item in walk.findings if item.outcome is Outcome.FAILED]
     if "runtime" in failed:
@@ -320,7 +341,7 @@ def _nobody_listens(walk: _Walk, there: FarFacts) -> str | None:
     return None
 
 
-def _goal(report: FarReport, port: int | None, place: Place) -> Goal:
+def goal_of(report: FarReport, port: int | None, place: Place) -> Goal:
     """Where a session would connect to, as `trioet terminal` would say it."""
     there = report.facts
     serve = place.run("trioet serve")
@@ -339,7 +360,40 @@ def _goal(report: FarReport, port: int | None, place: Place) -> Goal:
     return Goal(port or DEFAULT_PORT, "whoever has taken it", True, False, serve)
 
 
-async def _note_ports(walk: _Walk, addresses: list[str], goal: Goal) -> None:
+async def note_servers(walk: Walk, host: str, goal: Goal) -> bool:
+    """The servers that SRV records name, and whether they are reached; False if none is named."""
+    try:
+        records = in_order((await look_up(host)).records, random.Random())
+    except LookupFailed as error:
+        walk.note(ports.judge_srv_failure(host, str(error)))
+        return False
+    walk.note(ports.judge_srv(host, records))
+    found = dict.fromkeys((record.target, record.port) for record in records)
+    places = [place for place in found if place[0] != NOWHERE][:MOST_TARGETS]
+    for target, port in places:
+        if addresses := await _addresses_of(walk, target):
+            theirs = (
+                goal if port == goal.port else Goal(port, "the server", False, True, goal.start)
+            )
+            await note_ports(walk, addresses, theirs)
+    return bool(records)
+
+
+async def _addresses_of(walk: Walk, target: str) -> list[str]:
+    """Of a server that a record names; notes if it has none."""
+    why = f"no answer within {RESOLVE_DEADLINE_S:g} s"
+    try:
+        with trio.move_on_after(RESOLVE_DEADLINE_S):
+            found = await trio.socket.getaddrinfo(target, 0, type=socket.SOCK_STREAM)
+            return ports.order([str(item[4][0]) for item in found])[:MAX_ADDRESSES]
+    except (OSError, UnicodeError) as error:
+        why = str(error.strerror if isinstance(error, OSError) else error)
+    what = f"{target}, named by an SRV record: {why}"
+    walk.note(Finding("name", Outcome.FAILED, what, "mend the record, or leave --srv away"))
+    return []
+
+
+async def note_ports(walk: Walk, addresses: list[str], goal: Goal) -> None:
     """Probe every address at once, then the best one with full packets."""
     probes: dict[str, tuple[Probe, float]] = {}
 
@@ -364,7 +418,7 @@ async def _note_ports(walk: _Walk, addresses: list[str], goal: Goal) -> None:
     walk.note(ports.judge_mtu(best, probes[best][0], full))
 
 
-def _note_rest(walk: _Walk, report: FarReport, told_at: float, place: Place) -> None:
+def _note_rest(walk: Walk, report: FarReport, told_at: float, place: Place) -> None:
     theirs = report.facts.time if report.facts is not None else None
     if theirs is None and report.one("time").isdecimal():
         theirs = float(report.one("time")[:15])

@@ -100,6 +100,7 @@ class Attachment(ABC):
                 self._tail = b""
         except (LineBroken, TooFarBehind):
             self.line.close()
+            self.blocked = True  # nothing more will go; its reader may take a moment to notice
 
     def is_writable(self) -> bool:
         """True while the kernel takes more."""

@@ -13,7 +13,7 @@ import math
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, TypeAlias
@@ -62,6 +62,9 @@ SHORTAGE_TOLD_EVERY_S: Final = 3600.0
 _SO_BUF_LOCK: Final = 72
 """asm-generic/socket.h, Linux 5.14: whether a buffer's size is fixed, or the kernel's to tune."""
 
+TLS_HANDSHAKE: Final = b"\x16\x03"
+"""How a TLS connection begins: a record of type handshake, major version 3 (RFC 8446, 5.1)."""
+
 _OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE}
 
 Arrival: TypeAlias = tuple[socket.socket, bytes]
@@ -85,10 +88,18 @@ Deliver: TypeAlias = Callable[[bytes, Arrival], Verdict]
 class Door:
     """Accept on any number of listeners; deliver connections by their client id."""
 
-    def __init__(self, deliver: Deliver, refusals: Refusals | None = None) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        refusals: Refusals | None = None,
+        in_tls: Callable[[socket.socket], Awaitable[None]] | None = None,
+    ) -> None:
+        """``in_tls`` takes connections that begin with TLS, within the same deadline, and raises
+        PeerError or OSError if nothing comes of one; without it they are refused."""
         self.refusals = refusals or Refusals()
         self.accepted = 0
         self._deliver = deliver
+        self._in_tls = in_tls
         self._waiting: dict[trio.CancelScope, str] = {}
         self._per_source: Counter[str] = Counter()
         self._changed = trio.lowlevel.ParkingLot()
@@ -186,6 +197,9 @@ class Door:
     async def _greet(self, sock: socket.socket, source: str, deadline: float) -> None:
         with trio.fail_after(deadline):
             _hold_little(sock)
+            if self._in_tls is not None and await _begins_with_tls(sock):
+                await self._in_tls(sock)
+                return
             request, preface = await _read_request(sock)
         if request.version != PROTOCOL_VERSION:
             _answer(sock, ConnectStatus.MISMATCHED_PROTOCOL, _mismatch(request.version))
@@ -275,6 +289,18 @@ async def accept(listener: socket.socket) -> tuple[socket.socket, object]:
             continue
         connection.setblocking(False)
         return connection, address
+
+
+async def _begins_with_tls(sock: socket.socket) -> bool:
+    """Look at the first bytes, and leave them there."""
+    size = len(TLS_HANDSHAKE) + 1
+    # Not readable before there are so many, or the end (socket(7)).
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+    await trio.lowlevel.wait_readable(sock)
+    head = sock.recv(size, socket.MSG_PEEK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+    # The third is not 0 in any TLS, and 0 in the length of any ConnectRequest.
+    return head.startswith(TLS_HANDSHAKE) and head[-1] != 0
 
 
 async def _read_request(sock: socket.socket) -> tuple[ConnectRequest, bytes]:

@@ -122,6 +122,13 @@ class SocketLine:
         is_ip = self._sock.family in (socket.AF_INET, socket.AF_INET6)
         return str(name[0]) if is_ip else ""
 
+    def ask_after(self, seconds: int) -> None:
+        """Have our kernel ask the far one after so much silence whether it is there; 0: never."""
+        with suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, seconds > 0)
+            if seconds:
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+
     def try_send(self, data: bytes | memoryview) -> int:
         try:
             return self._sock.send(data)

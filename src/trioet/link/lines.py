@@ -101,7 +101,10 @@ class Lines(Generic[AttachmentT]):
                 self.attached.remove(attachment)
                 self.on_lost()
             self.on_change()
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # else its traceback keeps this frame, and all that the line brought
 
 
 async def receive(line: Line) -> bytes:

@@ -11,15 +11,15 @@ import math
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import trio
 
 from trioet.errors import PeerError, SessionLost, TrioetError
 from trioet.link.chain import RelayFailed
 from trioet.link.line import Line, LineBroken
-from trioet.link.resumable import Refused, ResumableLink
+from trioet.link.resumable import Refused
 from trioet.link.ways import NoWay
 from trioet.wire.messages import ConnectStatus
 
@@ -70,6 +70,32 @@ class CannotConnect(TrioetError):
     """No attempt has ever succeeded, and the next would not: there is no session to save."""
 
 
+class Resumable(Protocol):
+    """What the loop needs of a link, whatever it carries."""
+
+    @property
+    def established(self) -> bool:
+        """True once there is a session: the next line resumes it."""
+
+    @property
+    def attached(self) -> bool:
+        """True while there is a line."""
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Those in use, oldest first."""
+
+    @property
+    def last_heard(self) -> float:
+        """When the peer last said something, in Trio's clock."""
+
+    async def run_client_line(self, line: Line, client_id: bytes) -> object:
+        """Use a line until it is gone; raises why.
+
+        SessionLost says that no other will do either.
+        """
+
+
 class Attempt:
     """One try: dial, shake hands, and then the life of the line."""
 
@@ -88,7 +114,7 @@ class Reconnector:
 
     def __init__(
         self,
-        link: ResumableLink,
+        link: Resumable,
         client_id: bytes,
         dial: Callable[[], Awaitable[Line]],
         *,
@@ -109,6 +135,9 @@ class Reconnector:
         """Called when a line was attached, proven or lost, or something was answered."""
         self.on_wake: Callable[[], None] = lambda: None
         """Called when something makes success likely."""
+        self.on_refused: Callable[[Line], bool] = lambda line: False
+        """Called with the line over which a server refused a session that is new; returns
+        whether another server may have it."""
         self._link = link
         self._client_id = client_id
         self._dial = dial
@@ -188,8 +217,10 @@ class Reconnector:
         Raises:
           CannotConnect: there was no session yet, and the attempts to have one failed: for
               FIRST_PATIENCE_S, or less if what they failed of does not pass.
-          Refused: the very first answer was a refusal.
-          SessionLost: there was a session, and the server refused it again and again.
+          Refused: there was no session yet, and the server refused it; wherever another may
+              be, it did so as well.
+          SessionLost: there was a session, and the server refused it again and again; or the
+              link said so.
         """
         self._started = trio.current_time()
         self._begin()
@@ -198,6 +229,7 @@ class Reconnector:
             self._attempts.clear()
             if line is not None:
                 self.take_beside(line)
+                self._next_try = trio.current_time() + PAUSE_AT_KEYBOARD_S
             while True:
                 self._look_at_outcomes()
                 if self._satisfied():
@@ -290,7 +322,9 @@ class Reconnector:
         for attempt in [a for a in self._attempts if a.over]:
             self._attempts.remove(attempt)
             if isinstance(attempt.error, Refused):
-                self._refused(attempt.error)
+                self._refused(attempt.error, attempt.line)
+            elif isinstance(attempt.error, SessionLost):
+                raise attempt.error
             elif attempt.error is not None:
                 if isinstance(attempt.error, PeerError) and attempt.line is not None:
                     self.refused += 1
@@ -307,7 +341,7 @@ class Reconnector:
         if trio.current_time() - self._started >= patience_s:
             raise CannotConnect(self.reason) from self._failure
 
-    def _refused(self, refusal: Refused) -> None:
+    def _refused(self, refusal: Refused, line: Line | None) -> None:
         """The server says no, without a seal.
 
         Anyone on the path can forge this answer; a restarted server may give it in good
@@ -317,7 +351,10 @@ class Reconnector:
             unknown = refusal.status is ConnectStatus.INVALID_KEY
             if unknown and trio.current_time() - self._started < self.unknown_s:
                 return
-            raise refusal
+            if line is None or not self.on_refused(line):
+                raise refusal
+            self._begin()
+            return
         self.reason = (
             "the server does not know the session"
             if refusal.status is ConnectStatus.INVALID_KEY

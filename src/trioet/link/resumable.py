@@ -258,14 +258,14 @@ class ResumableLink:
         """
         await self._room.wait_bulk()
 
-    async def wait_delivered(self) -> None:
-        """Wait until the peer has acknowledged everything sent so far.
+    async def wait_delivered(self, last: int | None = None) -> None:
+        """Wait until the peer has acknowledged everything sent so far, or up to packet ``last``.
 
         For a peer with which no acks were agreed on, and which will not hasten to send any, also
         until it closes a line on which everything was sent; so call it last. Cancellation
         changes nothing.
         """
-        last = self._writer.sent
+        last = self._writer.sent if last is None else last
         while self._writer.acknowledged < last:
             for attachment in self._lines.attached:
                 if not self._agreed_acks and attachment.proven and attachment.needs > last:
@@ -296,6 +296,11 @@ class ResumableLink:
     def sent(self) -> int:
         """Packets sent so far."""
         return self._writer.sent
+
+    @property
+    def acknowledged(self) -> int:
+        """Packets that the peer has said it has."""
+        return self._writer.acknowledged
 
     @property
     def kept_bytes(self) -> int:
@@ -381,11 +386,12 @@ class ResumableLink:
         try:
             await self._lines.run(attachment, converse)
         except LineBroken as error:
-            if self.role is Role.SERVER and not attachment.proven:
-                raise Unproven(str(error)) from error
-            if isinstance(error, PeerClosed) and attachment.last_words:
-                self._acknowledged(attachment.last_words)
-            raise
+            if attachment.proven or self.role is Role.CLIENT:
+                if isinstance(error, PeerClosed) and attachment.last_words:
+                    self._acknowledged(attachment.last_words)
+                raise
+            why = str(error)
+        raise Unproven(why)  # and not within: of a stranger's line nothing is kept
 
     def _lines_changed(self) -> None:
         self.look_for_room()

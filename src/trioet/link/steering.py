@@ -54,6 +54,7 @@ class Steering:
         self._heard = -math.inf
         reconnector.on_lines = self._look
         reconnector.on_wake = self._wake
+        reconnector.on_refused = ways.refused
 
     def _look(self) -> None:
         line = self._link.proven_line

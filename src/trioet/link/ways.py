@@ -4,6 +4,8 @@ They are tried as RFC 8305 has it for addresses: the one that worked last at fir
 beside it when that has failed or had a head start. The first to connect wins; the others are
 cancelled. A way that connects and leads nowhere, because a proxy swallows all that it is
 given, loses its standing until it has worked: it is then tried when all others have failed.
+And one that leads to a server which does not know the session is not tried again before
+another has worked.
 """
 
 from __future__ import annotations
@@ -40,13 +42,15 @@ class Way:
     """One manner of reaching the server. ``name`` is for people, as in "over ssh".
 
     ``fallback``: it costs more than others and is left for them when they work again. ``wake``
-    is called when something makes success likely.
+    is called when something makes success likely, and ``avoid`` when a line of this way led to a
+    server that does not know the session: it returns whether it may lead to another.
     """
 
     name: str
     dial: Callable[[], Awaitable[Line]]
     fallback: bool = False
     wake: Callable[[], None] = lambda: None
+    avoid: Callable[[Line], bool] = lambda line: False
 
 
 class NoWay(TrioetError):
@@ -72,6 +76,10 @@ class Ways:
         """The way that was last heard over."""
         self._doubted: set[Way] = set()
         """Ways that have connected, and over which nothing was heard since."""
+        self._refused: set[Way] = set()
+        """Ways that led to a server which would not have the session, before any has worked."""
+        self._given_up: set[Way] = set()
+        """Those of them that lead to no other."""
         self._missed_since: float | None = None
         """When we first dialled since something was heard."""
         self._by_line: WeakKeyDictionary[Line, Way] = WeakKeyDictionary()
@@ -94,6 +102,22 @@ class Ways:
         self._worked = self._by_line[line]
         self._doubted.discard(self._worked)
         self._missed_since = None
+
+    def refused(self, line: Line) -> bool:
+        """The server at the other end of the line will not have a session that is new.
+
+        Returns True if there is a way left to try.
+        """
+        way = self._by_line[line]
+        self._refused.add(way)
+        if not way.avoid(line):
+            self._given_up.add(way)
+        return any(way not in self._given_up for way in self.all)
+
+    @property
+    def refusing(self) -> tuple[Way, ...]:
+        """The ways that :meth:`refused` was said of."""
+        return tuple(way for way in self.all if way in self._refused)
 
     def wake(self) -> None:
         """Something makes success likely now."""
@@ -122,6 +146,8 @@ class Ways:
         return sorted(self.all, key=lambda way: (way in self._doubted, way is not self._worked))
 
     def _is_due(self, way: Way) -> bool:
+        if self._worked is None and way in self._given_up:
+            return False
         if not way.fallback or self._worked is None or self._worked.fallback:
             return True
         if all(other.fallback for other in self.all):

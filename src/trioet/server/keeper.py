@@ -8,45 +8,33 @@ It also relays, for sessions that its user has elsewhere (relays.py).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final
 
 import trio
 
 from trioet import __version__
 from trioet.bootstrap.credentials import new_real_credentials
-from trioet.errors import MessageError, PeerError, StepFailed, TrioetError
+from trioet.errors import PeerError, StepFailed, TrioetError
 from trioet.link.door import Arrival, Door
 from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.lines import Unproven
 from trioet.link.refusals import Refusals
 from trioet.link.resumable import ResumableLink, Role
-from trioet.server.guest_request import BEGINS as GUEST_REQUEST
-from trioet.server.guest_request import GuestRequest, parse_guest_request
+from trioet.server.guest_request import GuestRequest
 from trioet.server.guests import MAX_GUESTS, Guests
 from trioet.server.jump import Jump
-from trioet.server.local import Credentials as PeerCredentials
-from trioet.server.local import peer_credentials
-from trioet.server.places import router_sockets_to_try, runtime_dir
+from trioet.server.places import make_runtime_dir, router_sockets_to_try
 from trioet.server.registration import RouterRegistration
 from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
-from trioet.server.request import (
-    INVITED,
-    REFUSED,
-    RELAYING,
-    STATUS,
-    OpenRequest,
-    RelayRequest,
-    parse_request,
-)
+from trioet.server.request import INVITED, RELAYING, OpenRequest, RelayRequest
+from trioet.server.requests import Request, Requests, guarded, json_line
 from trioet.server.roster import Roster
-from trioet.server.share_request import AnyShareRequest, is_share_request, parse_share_request
 from trioet.server.shares import Shares
 from trioet.session.terminal import Origin, TerminalSession
 from trioet.session.viewer import Viewer
@@ -57,19 +45,8 @@ from trioet.wire.messages import RelayFailure
 
 log = logging.getLogger(__name__)
 
-Request: TypeAlias = OpenRequest | RelayRequest | GuestRequest | AnyShareRequest
-
 LINGER_S: Final = 600.0
 """A keeper without sessions ends after this long."""
-
-MAX_REQUEST: Final = 1024 * 1024
-"""Bytes of one request of `trioet terminal`; its environment is in it."""
-
-REQUEST_DEADLINE_S: Final = 5.0
-
-MAX_REQUESTS: Final = 16
-"""Connections at once that have not said all of their request: a further one takes the place
-of the oldest, for who is honest says it at once."""
 
 FURTHER_ROUTERS_S: Final = 1.0
 """How long all routers but the first may take to answer before their ports are not told."""
@@ -106,7 +83,6 @@ class Keeper:
         """Which of the sessions are on other hosts."""
         self._opened = 0
         self._emptied = trio.lowlevel.ParkingLot()
-        self._reading: deque[trio.CancelScope] = deque()
         self._looking_for_router = trio.Lock()
         self._opening_relay = trio.Lock()
 
@@ -125,10 +101,10 @@ class Keeper:
 
         Cancellation ends all sessions with SIGHUP.
         """
-        requests = trio.socket.from_stdlib_socket(listener)
-        with requests:
+        with trio.socket.from_stdlib_socket(listener) as requests:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._accept_requests, requests, nursery)
+                desk = Requests(partial(self._answer, nursery), self._serve_out)
+                nursery.start_soon(desk.serve, requests)
                 await self._wait_useless()
                 nursery.cancel_scope.cancel()
 
@@ -141,44 +117,7 @@ class Keeper:
             if opened == self._opened:
                 return
 
-    async def _accept_requests(
-        self, requests: trio.socket.SocketType, nursery: trio.Nursery
-    ) -> None:
-        while True:
-            try:
-                connection, _ = await requests.accept()
-            except OSError as error:
-                log.error("cannot accept requests: %s", error.strerror)
-                await trio.sleep(0.1)
-                continue
-            nursery.start_soon(_guarded, self._serve_request, connection, nursery)
-
-    async def _serve_request(
-        self, connection: trio.socket.SocketType, nursery: trio.Nursery
-    ) -> None:
-        stream = trio.SocketStream(connection)
-        async with stream:
-            request = None
-            try:
-                asking = _peer(connection)
-                if asking.uid != os.geteuid():
-                    return
-                with trio.fail_after(REQUEST_DEADLINE_S):
-                    request = await self._read_request(stream)
-                    answer = await self._answer(request, asking.pid, nursery)
-            except TrioetError as error:
-                answer = REFUSED + _json_line(_error_fields(error))
-            except (trio.TooSlowError, trio.BrokenResourceError):
-                return  # too slow, or somebody else's turn, or gone
-            with trio.move_on_after(REQUEST_DEADLINE_S):
-                try:
-                    await stream.send_all(answer)
-                except trio.BrokenResourceError:
-                    log.info("a terminal went away before its answer")
-            if isinstance(request, GuestRequest):
-                await self._guests.wait_over(request.credentials.client_id.encode())
-
-    async def _answer(self, request: Request | None, pid: int, nursery: trio.Nursery) -> bytes:
+    async def _answer(self, nursery: trio.Nursery, request: Request, pid: int) -> bytes:
         match request:
             case OpenRequest():
                 return await self._open_session(request, nursery)
@@ -192,27 +131,14 @@ class Keeper:
                 self._open_guests_door(nursery)
 
                 def start(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
-                    nursery.start_soon(_guarded, serve, *arguments)
+                    nursery.start_soon(guarded, serve, *arguments)
 
-                return INVITED + _json_line(await self._shares.answer(request, pid, start))
+                return INVITED + json_line(await self._shares.answer(request, pid, start))
 
-    async def _read_request(self, stream: trio.SocketStream) -> Request | None:
-        """Read it; None asks for the keeper's status."""
-        if len(self._reading) >= MAX_REQUESTS:
-            self._reading.popleft().cancel()
-        with trio.CancelScope() as scope:
-            self._reading.append(scope)
-            try:
-                data = await _read_all(stream)
-                if data.startswith(GUEST_REQUEST):
-                    return parse_guest_request(data)
-                if is_share_request(data):
-                    return parse_share_request(data)
-                return None if data == STATUS else parse_request(data)
-            finally:
-                with suppress(ValueError):  # not there: another has taken the place
-                    self._reading.remove(scope)
-        raise trio.TooSlowError
+    async def _serve_out(self, request: Request) -> None:
+        """Who asked for a guest hears by the end of the connection that the session is over."""
+        if isinstance(request, GuestRequest):
+            await self._guests.wait_over(request.credentials.client_id.encode())
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
@@ -228,14 +154,16 @@ class Keeper:
         arrivals = self._roster.add(client_id)
         if request.destination is not None:
             self._jumps.add(client_id)
-        nursery.start_soon(_guarded, self._run_session, name, request, arrivals, registrations)
+        nursery.start_soon(guarded, self._run_session, name, request, arrivals, registrations)
         if registrations:
             leads_to = Address(*request.destination) if request.destination else None
             ports = await self._register(client_id, registrations, leads_to)
         details = {"version": __version__, "port": ports[0], "router": bool(registrations)}
         if len(ports) > 1:
             details["ports"] = ports
-        return INVITED + _json_line(details)
+        if sshd := request.sshd:
+            details["sshd"] = sshd
+        return INVITED + json_line(details)
 
     def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
@@ -243,8 +171,8 @@ class Keeper:
         path = self._open_guests_door(nursery)
         arrivals = self._roster.add(client_id)
         self._guests.add(client_id)
-        nursery.start_soon(_guarded, self._run_session, self._new_name(), request, arrivals, ())
-        return INVITED + _json_line({"version": __version__, "socket": path})
+        nursery.start_soon(guarded, self._run_session, self._new_name(), request, arrivals, ())
+        return INVITED + json_line({"version": __version__, "socket": path})
 
     def _check_room_for_guest(self, client_id: bytes) -> None:
         self._check_room(client_id)
@@ -296,7 +224,7 @@ class Keeper:
                 for router in self._registrations.values()
             ],
         }
-        return INVITED + _json_line(fields)
+        return INVITED + json_line(fields)
 
     async def _register(
         self,
@@ -346,7 +274,9 @@ class Keeper:
                 if not await registration.connect():
                     continue
                 self._registrations[candidate] = registration
-                nursery.start_soon(_guarded, registration.run)
+                nursery.start_soon(guarded, registration.run)
+            elif not await registration.is_back():
+                continue
             found.append(registration)
         if path and not found:
             raise StepFailed(
@@ -415,7 +345,7 @@ class Keeper:
             "port": port,
             "router": registration is not None,
         }
-        return RELAYING + _json_line(details)
+        return RELAYING + json_line(details)
 
     def _end_relay(self, client_id: bytes) -> None:
         """What leads on with this id is forbidden from now on."""
@@ -436,7 +366,7 @@ class Keeper:
         door = registration.path if registration is not None else ""
         relay = self._relays.add(relay_id, where, door)
         arrivals = self._roster.add(relay_id)
-        nursery.start_soon(_guarded, self._run_relay, relay, arrivals, registration)
+        nursery.start_soon(guarded, self._run_relay, relay, arrivals, registration)
         if registration is not None and not await registration.register(relay_id, where):
             relay.scope.cancel()
             raise _no_relay(where, registration)
@@ -537,7 +467,8 @@ class Keeper:
             return TerminalSession(origin)
         if request.destination is not None:
             return Jump(name, request.credentials, request.destination, self._budget)
-        return TerminalSession(Origin(request.term, request.environment, name, runtime_dir()))
+        origin = Origin(request.term, request.environment, name, make_runtime_dir())
+        return TerminalSession(origin)
 
     async def _serve_session(
         self,
@@ -556,7 +487,7 @@ class Keeper:
         async with trio.open_nursery() as nursery, arrivals:
             try:
                 async for sock, preface in arrivals:
-                    nursery.start_soon(_guarded, self._serve_connection, link, sock, preface)
+                    nursery.start_soon(guarded, self._serve_connection, link, sock, preface)
             finally:
                 with suppress(trio.WouldBlock, trio.EndOfChannel):
                     while True:
@@ -587,23 +518,6 @@ class Keeper:
             log.info("connection from %s ended: %s", line.peer_name, error)
 
 
-async def _guarded(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """Run a task of the keeper; a fault of ours in it must not end what goes on beside it."""
-    try:
-        await serve(*arguments)
-    except Exception:
-        log.exception("a fault in trioet; please report it")
-
-
-async def _read_all(stream: trio.SocketStream) -> bytes:
-    data = b""
-    async for chunk in stream:
-        data += chunk
-        if len(data) > MAX_REQUEST:
-            raise MessageError(f"a request of more than {MAX_REQUEST} bytes")
-    return data
-
-
 def _listen(port: int) -> socket.socket:
     """Listen on all addresses, IPv6 and IPv4 through one socket where both exist."""
     both = socket.has_dualstack_ipv6()
@@ -624,19 +538,3 @@ def _no_relay(where: Address, registration: RouterRegistration) -> StepFailed:
         case _:
             what = f"the router at {registration.path} refused the relay"
     return StepFailed("relay", what, "ask its administrator: trioet serve --relay-to PLACE")
-
-
-def _peer(connection: trio.socket.SocketType) -> PeerCredentials:
-    duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-    with duplicate:
-        return peer_credentials(duplicate)
-
-
-def _json_line(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields).encode() + b"\n"
-
-
-def _error_fields(error: TrioetError) -> dict[str, str]:
-    if isinstance(error, StepFailed):
-        return {"step": error.step, "what": error.what, "hint": error.hint}
-    return {"step": "keeper", "what": str(error), "hint": ""}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from trioet.errors import LocalError
-from trioet.server.places import runtime_dir
+from trioet.server.places import make_runtime_dir, runtime_dir
 
 PREFIX = "web-"
 SUFFIX = ".page"
@@ -26,7 +26,7 @@ def published_page() -> Iterator[Callable[[str], None]]:
     Raises:
       LocalError: there is no place for the file.
     """
-    path = os.path.join(runtime_dir(), f"{PREFIX}{os.getpid()}{SUFFIX}")
+    path = os.path.join(make_runtime_dir(), f"{PREFIX}{os.getpid()}{SUFFIX}")
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -49,11 +49,11 @@ def pages() -> list[str]:
     """The addresses of those that serve now, the newest first.
 
     Raises:
-      LocalError: there is no directory for them.
+      LocalError: their directory is not ours alone.
     """
     directory = runtime_dir()
     found = []
-    for name in os.listdir(directory):
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
         if name.startswith(PREFIX) and name.endswith(SUFFIX):
             path = os.path.join(directory, name)
             if url := _address(path):

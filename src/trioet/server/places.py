@@ -19,8 +19,22 @@ MAX_SOCKET_PATH = 107
 """Bytes that fit struct sockaddr_un, unix(7)."""
 
 
+def make_runtime_dir() -> str:
+    """Return :func:`runtime_dir`, made if it is not there, with mode 0700: for who writes into it.
+
+    Raises:
+      LocalError: as :func:`runtime_dir`; or it cannot be made.
+    """
+    path = runtime_path()
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise LocalError(f"cannot make {path} for trioet's sockets: {error.strerror}") from error
+    return runtime_dir()
+
+
 def runtime_dir() -> str:
-    """Return this user's directory for sockets, made if need be: owned by us, mode 0700.
+    """Return this user's directory for sockets: if it is there, it is ours and closed to others.
 
     $TRIOET_RUNTIME_DIR; else trioet/ in $XDG_RUNTIME_DIR or /run/user/UID, which
     vanish at logout like all in them; else ~/.local/state/trioet. Never in /tmp.
@@ -30,10 +44,11 @@ def runtime_dir() -> str:
     """
     path = runtime_path()
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
         found = os.lstat(path)
+    except FileNotFoundError:
+        return path
     except OSError as error:
-        raise LocalError(f"cannot make {path} for trioet's sockets: {error.strerror}") from error
+        raise LocalError(f"cannot look at {path}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
         raise LocalError(f"{path} is not a directory; trioet keeps its sockets there")
     if found.st_uid != os.geteuid():

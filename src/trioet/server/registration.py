@@ -7,6 +7,7 @@ that somebody else took in the meantime is offered again, until it is ours.
 from __future__ import annotations
 
 import logging
+import math
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -20,9 +21,16 @@ from trioet.wire.forward import Address
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.05
+PAUSE_SHARE: Final = 0.1
+"""Pauses between two tries to reach a router that is gone grow to this share of the time that it
+was away: so nobody waits much longer for the keeper than for the router."""
+
 MAX_PAUSE_S: Final = 5.0
 """Longest pause between two tries to reach a router that is gone. Must stay well below
 the router's own patience, :data:`trioet.server.router.GRACE_S`."""
+
+RESTART_S: Final = 2.0
+"""A router that went away less than this ago may be restarting: it is waited for."""
 
 OFFER_AGAIN_S: Final = 10.0
 """How often ids are offered again that the router refused on our return. Must stay below
@@ -57,6 +65,11 @@ class RouterRegistration:
         self._relays: dict[bytes, Address] = {}
         """Those of the ids that are relays', and where they lead."""
         self._channel: LocalChannel | None = None
+        self._lost_at = -math.inf
+        self._tried = trio.lowlevel.ParkingLot()
+        """Who waits for the next try to come back."""
+        self._pausing = trio.lowlevel.ParkingLot()
+        """Between two tries; to unpark it ends the pause."""
         self._asked = 0
         self._answered = 0
         self._answers = trio.lowlevel.ParkingLot()
@@ -79,6 +92,20 @@ class RouterRegistration:
         except OSError:
             return False
         return True
+
+    async def is_back(self) -> bool:
+        """True if the router is there. :meth:`run` must be running.
+
+        One that went away less than RESTART_S ago is waited for; one that went before is looked
+        for once more. Cancellation changes nothing.
+        """
+        with trio.move_on_at(self._lost_at + RESTART_S):
+            while self._channel is None:
+                await self._tried.park()
+        if self._channel is None:
+            self._pausing.unpark_all()
+            await self._tried.park()
+        return self._channel is not None
 
     async def register(self, client_id: bytes, relay_to: Address | None = None) -> bool:
         """Register an id, of a session or of a relay; False when the router refuses it.
@@ -131,15 +158,19 @@ class RouterRegistration:
         finally:
             channel.close()
             self._channel = None
+            self._lost_at = trio.current_time()
             self._answers.unpark_all()
 
     async def _come_back(self) -> None:
-        pause = FIRST_PAUSE_S
+        begun = trio.current_time()
         while not await self.connect():
-            await trio.sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE_S)
+            self._tried.unpark_all()
+            pause = max(FIRST_PAUSE_S, PAUSE_SHARE * (trio.current_time() - begun))
+            with trio.move_on_after(min(pause, MAX_PAUSE_S)):
+                await self._pausing.park()
         self._asked = self._answered = 0
         self._offer(self._ids)
+        self._tried.unpark_all()
         log.info("back at the router at %s with %d sessions", self.path, len(self._ids))
 
     def _offer(self, ids: set[bytes]) -> None:

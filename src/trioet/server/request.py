@@ -69,6 +69,15 @@ class OpenRequest:
         self.kill_others = kill_others
         self.destination = destination
 
+    @property
+    def sshd(self) -> dict[str, object] | None:
+        """Where the sshd listens that the terminal came by (SSH_CONNECTION, ssh(1)), as this
+        machine sees it; None if that is not known."""
+        match self.environment.get(b"SSH_CONNECTION", b"").split():
+            case [_, _, host, port] if host.isascii() and host != b"UNKNOWN" and is_port(port):
+                return {"host": host.decode(), "port": int(port)}
+        return None
+
     def encode(self) -> bytes:
         """The request as it goes over the keeper's socket."""
         host, port = self.destination or ("", "")

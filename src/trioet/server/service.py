@@ -14,7 +14,7 @@ import trio
 from trioet.errors import LocalError, UsageError
 from trioet.server.config import ServeConfig
 from trioet.server.local import bind_local
-from trioet.server.places import SYSTEM_ROUTER_SOCKET, router_socket_to_serve
+from trioet.server.places import SYSTEM_ROUTER_SOCKET, make_runtime_dir, router_socket_to_serve
 from trioet.server.router import Router
 from trioet.server.systemd import listen_fds, notify
 
@@ -43,6 +43,8 @@ class Service:
         path = self._config.socket or router_socket_to_serve()
         if path == SYSTEM_ROUTER_SOCKET:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        elif not self._config.socket:
+            make_runtime_dir()
         listeners = listen_fds() or open_listeners(self._config)
         inherited = {listener.getsockname()[1] for listener in listeners}
         port = self._config.port or min(inherited)

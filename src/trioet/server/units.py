@@ -109,10 +109,10 @@ UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT, "socket": SOCKET_UNIT}
 
 def print_unit(kind: str) -> str:
     """Return the unit of that kind, naming this installation's own program."""
-    return UNITS[kind].format(program=_quoted(_program()))
+    return UNITS[kind].format(program=quoted(program()))
 
 
-def _program() -> str:
+def program() -> str:
     """The `trioet` that was called; when it was called by another name, the one beside."""
     called = shutil.which(sys.argv[0]) or ""
     if os.path.basename(called) != "trioet":
@@ -120,7 +120,7 @@ def _program() -> str:
     return os.path.abspath(called)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """As systemd.service(5) wants it: % and $ doubled, a path with blanks in quotes."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if escaped != path or " " in path else path

@@ -93,6 +93,8 @@ class Channel:
         self._in_order = False
         self._nursery: trio.Nursery | None = None
         self._writing = False
+        self.said_all = trio.Event()
+        """Set when the peer was told all that the application will ever say."""
         self._nothing_more = trio.Event()
         """Set when the application has all that the peer will ever say."""
 
@@ -103,6 +105,11 @@ class Channel:
     def tunnel(self) -> str:
         """The name of its tunnel."""
         return self._traffic.tunnel
+
+    @property
+    def in_order(self) -> bool:
+        """True once both directions have come to their end; False after a reset."""
+        return self._in_order
 
     @property
     def unread(self) -> int:
@@ -181,6 +188,7 @@ class Channel:
             self._flush()
             self._attend()
             await self._read()
+            self.said_all.set()
             if not self._carrier.half_close:
                 self._finish()
             await self._nothing_more.wait()

@@ -14,8 +14,6 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import trio
-
 from trioet.session.program import Program
 from trioet.session.server_tunnels import ServerTunnels
 from trioet.session.shell import HANGUP_GRACE_S
@@ -79,34 +77,3 @@ class NoTunnels(ServerTunnels):
     def listen_said(self, message: Listen | Listening | Unlisten) -> None:
         if isinstance(message, Listen):
             self.forwards.say(Listening(message.number, error="guests have no tunnels"))
-
-
-class Attendance:
-    """Is the guest there? Knows when it has been away for too long, once it came."""
-
-    def __init__(self, linger_s: float) -> None:
-        self.away_since: float | None = trio.current_time()
-        """In Trio's clock; None while it is there."""
-        self._linger_s = linger_s
-        self._changed = trio.lowlevel.ParkingLot()
-
-    def note(self, present: bool) -> None:
-        """The guest came or went, or nothing of that kind happened."""
-        if not present and self.away_since is None:
-            self.away_since = trio.current_time()
-        elif present:
-            self.away_since = None
-        self._changed.unpark_all()
-
-    async def wait_deserted(self) -> None:
-        """Return when the guest has been away for too long. Cancellation changes nothing."""
-        while self.away_since is not None:
-            await self._changed.park()
-        while True:
-            while self.away_since is None:
-                await self._changed.park()
-            with trio.move_on_after(self._linger_s) as patience:
-                while self.away_since is not None:
-                    await self._changed.park()
-            if patience.cancelled_caught:
-                return

@@ -19,9 +19,10 @@ import trio
 from trioet import __version__
 from trioet.errors import LocalError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink
+from trioet.session.attendance import Attendance
 from trioet.session.audience import Audience
 from trioet.session.credit import TERMINAL, Credit, Debt
-from trioet.session.guest import Attendance, Grant, NoTunnels
+from trioet.session.guest import Grant, NoTunnels
 from trioet.session.keyboard import Keyboard, Took
 from trioet.session.program import (
     login_shell,
@@ -73,10 +74,15 @@ START_DEADLINE_S: Final = 120.0
 LAST_WORDS_DEADLINE_S: Final = 24 * 3600.0
 """How long the output of an ended session waits for its client to return."""
 
+ABANDONED_S: Final = 7 * 24 * 3600.0
+"""A session that runs nothing ends when its client has been away for so long. Laptops sleep
+through a week; of a client that was killed nobody is left to say that it is not needed."""
+
 MAX_PENDING_INPUT: Final = 4 * 1024 * 1024
 """Bytes typed that the program has not read, before the client is made to wait."""
 
 
+ABANDONED: Final = "nobody came for a week"
 USED_UP: Final = "this session has sent as many packets as it can count; connect again"
 
 
@@ -115,7 +121,7 @@ class TerminalSession:
         self._screen = Credit()
         self._debt = Debt()
         self._grant = origin.grant
-        self.attendance = Attendance(origin.grant.linger_s if origin.grant else math.inf)
+        self.attendance = Attendance()
 
     def __repr__(self) -> str:
         return f"<TerminalSession {self._origin.name} {self._shell!r} {self._keyboard!r}>"
@@ -264,7 +270,10 @@ class TerminalSession:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._end_when_left, nursery.cancel_scope)
-                nursery.start_soon(self._end_when_deserted, nursery.cancel_scope)
+                if self._grant is not None:
+                    nursery.start_soon(
+                        self._end_when_deserted, self._grant.linger_s, nursery.cancel_scope
+                    )
                 await self._serve(link)
                 nursery.cancel_scope.cancel()
         finally:
@@ -275,17 +284,20 @@ class TerminalSession:
 
     def _line_changed(self) -> None:
         # A program does not wait for a reader who is away: the replay buffer does, which is larger.
-        self._screen.waive(self._linked.proven_line is None)
-        self.attendance.note(self._linked.proven_line is not None)
+        is_there = self._linked.proven_line is not None
+        self._screen.waive(not is_there)
+        self.attendance.note(is_there)
 
     async def _end_when_left(self, session: trio.CancelScope) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
         await self._left.wait()
+        self._linked.dealt_with()
+        self._linked.send_keepalive()  # for which it waits before it goes
         session.cancel()
 
-    async def _end_when_deserted(self, session: trio.CancelScope) -> None:
+    async def _end_when_deserted(self, linger_s: float, session: trio.CancelScope) -> None:
         """Guests who do not come back leave nothing behind either."""
-        await self.attendance.wait_deserted()
+        await self.attendance.wait_deserted(linger_s)
         log.info("session %s: its guest did not come back", self._origin.name)
         session.cancel()
 
@@ -317,7 +329,8 @@ class TerminalSession:
         for failure in failures:
             self._print(f"trioet: {failure}\r\n".encode(errors="replace"))
         if wish.nothing:
-            await trio.sleep_forever()  # until the client leaves
+            await self.attendance.wait_deserted(ABANDONED_S)  # if the client does not leave before
+            return SessionOver(reason=ABANDONED)
         try:
             shell = await self._start(wish, tunnels)
         except LocalError as error:

@@ -51,16 +51,25 @@ class ConnectStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Introduction:
+    """A public key for one session, and the proof that its sender holds the pre-shared key."""
+
+    public_key: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectRequest:
     """The first message on every connection: who returns, in which protocol version.
 
     ``relay``: the id is a relay's, to be passed like a proxy; a request for whoever is
-    behind it follows.
+    behind it follows. ``introduction``: nobody knows the id yet; its session begins here.
     """
 
     client_id: bytes
     version: int = PROTOCOL_VERSION
     relay: bool = False
+    introduction: Introduction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,8 @@ def encode_connect_request(request: ConnectRequest) -> bytes:
     message = ET_pb2.ConnectRequest(client_id=request.client_id, version=request.version)
     if request.relay:
         message.relay = True
+    if request.introduction is not None:
+        _fill_introduction(message.introduction, request.introduction)
     return message.SerializeToString()
 
 
@@ -162,7 +173,22 @@ def decode_connect_request(data: bytes) -> ConnectRequest:
       MessageError: not a ConnectRequest.
     """
     message = parse(ET_pb2.ConnectRequest(), data)
-    return ConnectRequest(message.client_id, message.version, message.relay)
+    return ConnectRequest(
+        message.client_id, message.version, message.relay, _read_introduction(message)
+    )
+
+
+def _fill_introduction(message: trioet_pb2.Introduction, introduction: Introduction) -> None:
+    message.public_key = introduction.public_key
+    message.proof = introduction.proof
+
+
+def _read_introduction(
+    message: ET_pb2.ConnectRequest | ET_pb2.ConnectResponse,
+) -> Introduction | None:
+    if not message.HasField("introduction"):
+        return None
+    return Introduction(message.introduction.public_key, message.introduction.proof)
 
 
 def encode_connect_response(response: ConnectResponse) -> bytes:
@@ -182,6 +208,22 @@ def decode_connect_response(data: bytes) -> ConnectResponse:
     if not message.HasField("status"):
         raise MessageError("a ConnectResponse without a status")
     return ConnectResponse(ConnectStatus(message.status), message.error)
+
+
+def encode_introduction_answer(introduction: Introduction) -> bytes:
+    message = ET_pb2.ConnectResponse()
+    _fill_introduction(message.introduction, introduction)
+    return message.SerializeToString()
+
+
+def decode_introduction_answer(data: bytes) -> Introduction | ConnectResponse:
+    """Read the answer to a ConnectRequest with an introduction; a ConnectResponse refuses.
+
+    Raises:
+      MessageError: neither of them.
+    """
+    message = parse(ET_pb2.ConnectResponse(), data)
+    return _read_introduction(message) or decode_connect_response(data)
 
 
 def encode_relay_failure(failure: RelayFailure) -> bytes:

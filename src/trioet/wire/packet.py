@@ -31,8 +31,9 @@ class PacketType(IntEnum):
     STDERR = 65
     STDIN_EOF = 66
     CHANNEL = 67
-    SIZE = 68
-    NOTICE = 69
+    STREAM = 68
+    SIZE = 69
+    NOTICE = 70
     INITIAL_RESPONSE = 252
     INITIAL_PAYLOAD = 253
 

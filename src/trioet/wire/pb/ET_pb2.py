@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from trioet.wire.pb import trioet_pb2 as trioet_dot_wire_dot_pb_dot_trioet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17trioet/wire/pb/ET.proto\x12\ttrioet.et\x1a\x1btrioet/wire/pb/trioet.proto\"D\n\x0e\x43onnectRequest\x12\x11\n\tclient_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x05relay\x18\xe8\x07 \x01(\x08\"|\n\x0f\x43onnectResponse\x12(\n\x06status\x18\x01 \x01(\x0e\x32\x18.trioet.et.ConnectStatus\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\x12\x30\n\rrelay_failure\x18\xe8\x07 \x01(\x0b\x32\x18.trioet.ext.RelayFailure\")\n\x0eSequenceHeader\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x05\"\x1f\n\rCatchupBuffer\x12\x0e\n\x06\x62uffer\x18\x01 \x03(\x0c*_\n\rConnectStatus\x12\x0e\n\nNEW_CLIENT\x10\x01\x12\x14\n\x10RETURNING_CLIENT\x10\x02\x12\x0f\n\x0bINVALID_KEY\x10\x03\x12\x17\n\x13MISMATCHED_PROTOCOL\x10\x04')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17trioet/wire/pb/ET.proto\x12\ttrioet.et\x1a\x1btrioet/wire/pb/trioet.proto\"u\n\x0e\x43onnectRequest\x12\x11\n\tclient_id\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x05relay\x18\xe8\x07 \x01(\x08\x12/\n\x0cintroduction\x18\xe9\x07 \x01(\x0b\x32\x18.trioet.ext.Introduction\"\xad\x01\n\x0f\x43onnectResponse\x12(\n\x06status\x18\x01 \x01(\x0e\x32\x18.trioet.et.ConnectStatus\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\x12\x30\n\rrelay_failure\x18\xe8\x07 \x01(\x0b\x32\x18.trioet.ext.RelayFailure\x12/\n\x0cintroduction\x18\xe9\x07 \x01(\x0b\x32\x18.trioet.ext.Introduction\")\n\x0eSequenceHeader\x12\x17\n\x0fsequence_number\x18\x01 \x01(\x05\"\x1f\n\rCatchupBuffer\x12\x0e\n\x06\x62uffer\x18\x01 \x03(\x0c*_\n\rConnectStatus\x12\x0e\n\nNEW_CLIENT\x10\x01\x12\x14\n\x10RETURNING_CLIENT\x10\x02\x12\x0f\n\x0bINVALID_KEY\x10\x03\x12\x17\n\x13MISMATCHED_PROTOCOL\x10\x04')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trioet.wire.pb.ET_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONNECTSTATUS']._serialized_start=339
-  _globals['_CONNECTSTATUS']._serialized_end=434
+  _globals['_CONNECTSTATUS']._serialized_start=438
+  _globals['_CONNECTSTATUS']._serialized_end=533
   _globals['_CONNECTREQUEST']._serialized_start=67
-  _globals['_CONNECTREQUEST']._serialized_end=135
-  _globals['_CONNECTRESPONSE']._serialized_start=137
-  _globals['_CONNECTRESPONSE']._serialized_end=261
-  _globals['_SEQUENCEHEADER']._serialized_start=263
-  _globals['_SEQUENCEHEADER']._serialized_end=304
-  _globals['_CATCHUPBUFFER']._serialized_start=306
-  _globals['_CATCHUPBUFFER']._serialized_end=337
+  _globals['_CONNECTREQUEST']._serialized_end=184
+  _globals['_CONNECTRESPONSE']._serialized_start=187
+  _globals['_CONNECTRESPONSE']._serialized_end=360
+  _globals['_SEQUENCEHEADER']._serialized_start=362
+  _globals['_SEQUENCEHEADER']._serialized_end=403
+  _globals['_CATCHUPBUFFER']._serialized_start=405
+  _globals['_CATCHUPBUFFER']._serialized_end=436
 # @@protoc_insertion_point(module_scope)

@@ -20,24 +20,28 @@ INVALID_KEY: ConnectStatus
 MISMATCHED_PROTOCOL: ConnectStatus
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("client_id", "version", "relay")
+    __slots__ = ("client_id", "version", "relay", "introduction")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RELAY_FIELD_NUMBER: _ClassVar[int]
+    INTRODUCTION_FIELD_NUMBER: _ClassVar[int]
     client_id: bytes
     version: int
     relay: bool
-    def __init__(self, client_id: _Optional[bytes] = ..., version: _Optional[int] = ..., relay: _Optional[bool] = ...) -> None: ...
+    introduction: _trioet_pb2.Introduction
+    def __init__(self, client_id: _Optional[bytes] = ..., version: _Optional[int] = ..., relay: _Optional[bool] = ..., introduction: _Optional[_Union[_trioet_pb2.Introduction, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("status", "error", "relay_failure")
+    __slots__ = ("status", "error", "relay_failure", "introduction")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     RELAY_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    INTRODUCTION_FIELD_NUMBER: _ClassVar[int]
     status: ConnectStatus
     error: bytes
     relay_failure: _trioet_pb2.RelayFailure
-    def __init__(self, status: _Optional[_Union[ConnectStatus, str]] = ..., error: _Optional[bytes] = ..., relay_failure: _Optional[_Union[_trioet_pb2.RelayFailure, _Mapping]] = ...) -> None: ...
+    introduction: _trioet_pb2.Introduction
+    def __init__(self, status: _Optional[_Union[ConnectStatus, str]] = ..., error: _Optional[bytes] = ..., relay_failure: _Optional[_Union[_trioet_pb2.RelayFailure, _Mapping]] = ..., introduction: _Optional[_Union[_trioet_pb2.Introduction, _Mapping]] = ...) -> None: ...
 
 class SequenceHeader(_message.Message):
     __slots__ = ("sequence_number",)

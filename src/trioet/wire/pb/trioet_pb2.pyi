@@ -99,3 +99,11 @@ class RelayFailure(_message.Message):
     unknown: bool
     refused: bool
     def __init__(self, relay: _Optional[bytes] = ..., reason: _Optional[bytes] = ..., unknown: _Optional[bool] = ..., refused: _Optional[bool] = ...) -> None: ...
+
+class Introduction(_message.Message):
+    __slots__ = ("public_key", "proof")
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    public_key: bytes
+    proof: bytes
+    def __init__(self, public_key: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...

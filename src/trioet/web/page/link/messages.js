@@ -16,8 +16,8 @@ export const Type = {
   SESSION_OVER: 64,
   STDERR: 65,
   CHANNEL: 67,
-  SIZE: 68,
-  NOTICE: 69,
+  SIZE: 69,
+  NOTICE: 70,
   INITIAL_RESPONSE: 252,
   INITIAL_PAYLOAD: 253,
 };
