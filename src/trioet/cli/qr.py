@@ -9,8 +9,8 @@ four; cameras are content with less."""
 BLOCKS = {(False, False): "█", (False, True): "▀", (True, False): "▄", (True, True): " "}
 """(upper, lower) is dark: light is drawn, for terminals are dark."""
 
-PLAIN = "\x1b[97;40m"
-"""White on black, whatever the terminal's colours are: a camera wants contrast."""
+PLAIN = "\x1b[38;5;231;48;5;16m"
+"""White on black, of the 256 colours, which themes leave alone: a camera wants contrast."""
 
 
 def qr_lines(text: str, border: int = BORDERS[0]) -> list[str]:
