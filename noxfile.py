@@ -28,7 +28,7 @@ CODE = ("src", "tests", "bench", "examples", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
 COMMANDS = (
-    *("connect", "doctor", "install", "uninstall", "serve", "web"),
+    *("connect", "doctor", "install", "uninstall", "serve", "web", "share"),
     *("terminal", "check", "keeper", "demo", "scon serve", "scon connect"),
 )
 GROUPS = nox.project.load_toml("pyproject.toml")

@@ -21,6 +21,8 @@ READERS: list[tuple[Callable[[bytes], object], Callable[..., bytes] | None]] = [
     (m.decode_session_over, m.encode_session_over),
     (m.decode_count, m.encode_count),
     (m.decode_relay_failure, m.encode_relay_failure),
+    (m.decode_size, m.encode_size),
+    (m.decode_notice, m.encode_notice),
 ]
 
 
@@ -49,6 +51,8 @@ SAMPLES = [
     m.encode_session_over(m.SessionOver(status=3, reason="it ended")),
     m.encode_count(2**40),
     m.encode_relay_failure(m.RelayFailure(b"1234567890123456", b"cannot reach db1", True)),
+    m.encode_size(m.WindowSize(24, 80)),
+    m.encode_notice("share 1: somebody watches"),
 ]
 
 TARGET = Target(take, seeds=[bytes([number]) + sample for number, sample in enumerate(SAMPLES)])

@@ -1,4 +1,4 @@
-"""What a local program may ask of a keeper: server/request.py."""
+"""What a local program may ask of a keeper: server/request.py, server/share_request.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ with instrumented():
     from trioet.bootstrap.credentials import Credentials
     from trioet.bootstrap.relay_line import parse_relay_line, relay_line
     from trioet.server.request import OpenRequest, RelayRequest, parse_request
+    from trioet.server.share_request import (
+        RevokeRequest,
+        ShareRequest,
+        ShownRequest,
+        TakeRequest,
+        is_share_request,
+        parse_share_request,
+    )
 
 CREDENTIALS = Credentials("abcdefgh12345678", "12345678901234567890123456789012")
 
 
 def take(data: bytes) -> None:
+    if is_share_request(data):
+        asked = parse_share_request(data)
+        assert parse_share_request(asked.encode()) == asked
+        return
     request = parse_request(data)
     if isinstance(request, RelayRequest):
         assert parse_relay_line(relay_line(request.host, request.port))[1] == request.port
@@ -35,6 +47,10 @@ TARGET = Target(
         RelayRequest("db1.internal", 2022, router_socket="/run/r", ports=(1, 2)).encode(),
         OpenRequest(CREDENTIALS, "x", {}, destination=("far.example", 2022)).encode(),
         b"do=close\0",
+        ShareRequest("12.3", write=True, hide=True).encode(),
+        ShownRequest("12.3", 1).encode(),
+        TakeRequest(CREDENTIALS.client_id, "192.0.2.7").encode(),
+        RevokeRequest("12.3").encode(),
     ],
 )
 

@@ -64,6 +64,7 @@ def test_a_session_is_opened_and_its_key_not_said(runtime_dir: Path) -> None:
         (b"x" * (2 * MAX_GUEST_LINE), "a line of JSON"),
         (line("no-such-command"), "no-such-command: there is no such command"),
     ],
+    ids=["nothing", "a session's line", "an empty object", "too much", "no command"],
 )
 def test_what_makes_no_sense_starts_nothing(runtime_dir: Path, said: bytes, what: str) -> None:
     assert what in ask(said)["what"]

@@ -42,6 +42,11 @@ def test_options_by_gottys_names(tmp_path: Path) -> None:
     assert (options.close_signal, options.close_timeout_s) == (signal.SIGKILL, 7)
 
 
+def test_shares_alone() -> None:
+    options = read_options(["--shares"])
+    assert (options.command, options.name) == ((), "shared")
+
+
 def test_defaults() -> None:
     options = read_options(COMMAND)
     assert (options.port, options.path, options.reconnect_s) == (8080, "/", None)
@@ -54,6 +59,7 @@ def test_defaults() -> None:
     ("arguments", "what"),
     [
         ([], "which command"),
+        (["--shares", *COMMAND], "--shares runs no command"),
         (["--", "no-such-command-here"], "no such command"),
         (["-p", "70000", *COMMAND], "--port 70000"),
         (["-p", "x", *COMMAND], "--port x"),

@@ -46,7 +46,7 @@ ID = b"1234567890123456"
 PAGE_TESTS = Path(__file__).parent / "page"
 PATIENCE_S = 120
 CHUNK = 16 * 1024
-FEATURES = ("acks", "over", "exec", "channels", "quiet")
+FEATURES = ("acks", "over", "exec", "channels", "quiet", "size", "notice")
 
 
 def typed_pattern(size: int) -> bytes:

@@ -129,11 +129,14 @@ def test_session_over(status: int | None, signal: int | None, reason: str) -> No
 def test_no_payload_passes_for_that_of_another_type(text: bytes) -> None:
     """The type of a packet is not sealed: somebody on the way may have changed it."""
     typed, size = m.encode_terminal_buffer(text), m.encode_terminal_info(m.WindowSize(24, 80))
+    shown, told = m.encode_size(m.WindowSize(24, 80)), m.encode_notice(text.decode("latin-1"))
     decoders: dict[Callable[[bytes], object], list[bytes]] = {
-        m.decode_terminal_buffer: [size, m.END_OF_INPUT, m.encode_stderr(text), b""],
-        m.decode_terminal_info: [typed, m.END_OF_INPUT, b""],
-        m.decode_stderr: [typed, size, m.END_OF_INPUT, b""],
-        m.decode_session_over: [typed, b""],
+        m.decode_terminal_buffer: [size, m.END_OF_INPUT, m.encode_stderr(text), shown, told, b""],
+        m.decode_terminal_info: [typed, m.END_OF_INPUT, shown, told, b""],
+        m.decode_stderr: [typed, size, m.END_OF_INPUT, shown, told, b""],
+        m.decode_session_over: [typed, shown, told, b""],
+        m.decode_size: [typed, size, m.END_OF_INPUT, m.encode_stderr(text), told, b""],
+        m.decode_notice: [typed, size, m.END_OF_INPUT, m.encode_stderr(text), shown, b""],
     }
     for decode, payloads in decoders.items():
         for payload in payloads:
@@ -163,6 +166,8 @@ DECODERS: list[Callable[[bytes], object]] = [
     m.decode_initial_payload,
     m.decode_initial_response,
     m.decode_session_over,
+    m.decode_size,
+    m.decode_notice,
 ]
 
 
@@ -175,6 +180,23 @@ def test_any_bytes_are_read_or_refused(decode: Callable[[bytes], object], data: 
 def test_a_size_without_rows_or_columns_is_none() -> None:
     with pytest.raises(MessageError, match="without a size"):
         m.decode_terminal_info(bytes.fromhex("1018"))
+
+
+@given(st.integers(1, m.MAX_SIZE), st.integers(1, m.MAX_SIZE))
+def test_the_size_of_a_terminal_comes_back(rows: int, columns: int) -> None:
+    size = m.WindowSize(rows, columns)
+    assert m.decode_size(m.encode_size(size)) == size
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 80), (24, 0), (m.MAX_SIZE + 1, 80)])
+def test_a_terminal_of_no_size_is_none(rows: int, columns: int) -> None:
+    with pytest.raises(MessageError, match="rows"):
+        m.decode_size(m.encode_size(m.WindowSize(rows, columns)))
+
+
+@given(st.text(max_size=50))
+def test_a_notice_comes_back(text: str) -> None:
+    assert m.decode_notice(m.encode_notice(text)) == text.encode(errors="replace").decode()
 
 
 @given(st.binary(max_size=50))

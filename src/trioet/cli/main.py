@@ -22,6 +22,7 @@ COMMANDS = {
     "proxy": "a port here that leads elsewhere and survives: a standing service",
     "doctor": "find out why no session can be had with a host, and what to do about it",
     "serve": "accept sessions on this machine (as root: for all users)",
+    "share": "let others look on at the session that this is run in",
     "scon": "serve and reach goscon's stable connections",
     "web": "open a command to browsers, in sessions that survive",
     "install": "put trioet on a host that ssh reaches, or upgrade it there",

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -21,8 +21,10 @@ from trioet.cli.web_options import is_private, read_options
 from trioet.cli.web_unit import print_unit
 from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.guest_request import GuestRequest
-from trioet.server.places import guests_socket, runtime_dir
+from trioet.server.pages import published_page
+from trioet.server.places import guests_socket, make_runtime_dir
 from trioet.server.request import INVITED, REFUSED
+from trioet.server.share_request import TakeRequest
 from trioet.session.descriptors import raise_limit
 from trioet.web.far_sessions import FarSessions
 from trioet.web.granting import TERM, grant
@@ -54,7 +56,8 @@ def main(argv: list[str]) -> int:
     _warn(options)
     key = web_key()
     options = dataclasses.replace(options, token=token_for(options, key))
-    trio.run(serve, options, key, _announcer(options))
+    with published_page() as publish:
+        trio.run(serve, options, key, _announcer(options, publish))
     return 0
 
 
@@ -113,8 +116,10 @@ def _end_of_options(argv: Sequence[str]) -> int:
     return argv.index("--") if "--" in argv else len(argv)
 
 
-def _announcer(options: WebOptions) -> Callable[[str], None]:
+def _announcer(options: WebOptions, publish: Callable[[str], None]) -> Callable[[str], None]:
     def announce(url: str) -> None:
+        if options.has_shares:
+            publish(url)
         link = f"{url}#token={options.token}" if options.token else url
         print(f"trioet web: {link}", flush=True)
 
@@ -122,7 +127,7 @@ def _announcer(options: WebOptions) -> Callable[[str], None]:
 
 
 def _warn(options: WebOptions) -> None:
-    if not options.permit_write:
+    if not (options.only_shares or options.permit_write):
         log.info("visitors look on; to let them type: -w")
     if not (is_private(options) or options.has_tls):
         log.warning("without TLS (-t) everybody on the way can read along")
@@ -145,20 +150,7 @@ class KeeperSessions:
         credentials = new_real_credentials()
         granted = grant(self._options, arguments)
         request = GuestRequest(credentials, TERM, os.environb, granted)
-        connection = await trio.to_thread.run_sync(connect_keeper)
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
-        try:
-            with trio.fail_after(ANSWER_DEADLINE_S):
-                await stream.send_all(request.encode())
-                await stream.send_eof()
-                answer = await _read_line(stream)
-            _check(answer)
-        except (trio.TooSlowError, trio.BrokenResourceError):
-            await trio.aclose_forcefully(stream)
-            raise LocalError("the keeper does not answer; its log is keeper.log") from None
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
+        stream, _ = await _ask(request.encode())
 
         async def wait_over() -> None:
             async with stream:
@@ -168,6 +160,16 @@ class KeeperSessions:
                     return
 
         return Opened(credentials, wait_over)
+
+    async def take(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Ask the keeper what is in the box of a link, which nobody but its browser can open.
+
+        Raises:
+          LocalError: it refuses, or there is none.
+        """
+        stream, told = await _ask(TakeRequest(ticket, source).encode())
+        await trio.aclose_forcefully(stream)
+        return told
 
     async def dial(self, request: bytes) -> trio.abc.Stream:
         """Connect to the keeper's door for guests.
@@ -193,6 +195,28 @@ class KeeperSessions:
         return stream
 
 
+async def _ask(request: bytes) -> tuple[trio.SocketStream, Mapping[str, object]]:
+    """Ask the keeper, started if need be; return the connection, and what it says.
+
+    Raises:
+      LocalError: it refuses, or there is none.
+    """
+    connection = await trio.to_thread.run_sync(connect_keeper)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+    try:
+        with trio.fail_after(ANSWER_DEADLINE_S):
+            await stream.send_all(request)
+            await stream.send_eof()
+            answer = await _read_line(stream)
+        return stream, _told(answer)
+    except (trio.TooSlowError, trio.BrokenResourceError):
+        await trio.aclose_forcefully(stream)
+        raise LocalError("the keeper does not answer; its log is keeper.log") from None
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
 async def _read_line(stream: trio.SocketStream) -> bytes:
     answer = b""
     while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
@@ -203,12 +227,15 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
     return answer
 
 
-def _check(answer: bytes) -> None:
-    """Raises:
-    StepFailed: the keeper refuses.
+def _told(answer: bytes) -> Mapping[str, object]:
+    """What the keeper grants.
+
+    Raises:
+      StepFailed: it refuses.
     """
     if answer.startswith(INVITED):
-        return
+        told: dict[str, object] = json.loads(answer.removeprefix(INVITED))
+        return told
     if b"a request that this keeper does not know" in answer:
         raise StepFailed(
             "keeper",
@@ -227,7 +254,7 @@ def web_key() -> bytes:
     Raises:
       LocalError: there is no place for it.
     """
-    path = os.path.join(runtime_dir(), "web.key")
+    path = os.path.join(make_runtime_dir(), "web.key")
     try:
         with open(path, "rb") as file:
             if len(key := file.read()) == KEY_BYTES:

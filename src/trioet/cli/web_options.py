@@ -82,6 +82,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what")
     what.add_argument(
+        "--shares",
+        action="store_true",
+        help="no COMMAND, only sessions for which there is a link by `trioet share`",
+    )
+    what.add_argument(
         "--permit-arguments",
         action="store_true",
         default=None,
@@ -135,13 +140,17 @@ def read_options(argv: Sequence[str]) -> WebOptions:
     given = vars(parsed)
     words = given.pop("command")
     command = words[1:] if words[:1] == ["--"] else words
-    if not (command or far):
+    shares = given.pop("shares")
+    if shares and (command or far):
+        raise UsageError("--shares runs no command; a trioet web that runs one shows shares too")
+    if not (command or far or shares):
         raise UsageError("which command? trioet web [options] -- COMMAND...")
     settings: dict[str, Any] = {}
     if config := given.pop("config"):
         settings |= read_config(config)
     settings |= {name: value for name, value in given.items() if value is not None}
-    options = _options(settings, tuple(command) if far else _found(command), far)
+    argv = tuple(command) if far or not command else _found(command)
+    options = _options(settings, argv, far)
     _check_safe(options)
     _check_e2e(options)
     return options

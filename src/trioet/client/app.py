@@ -19,6 +19,7 @@ from trioet.bootstrap.plain import plain
 from trioet.client.command_line import CommandLine, take_line
 from trioet.client.console import Console, watch_window_size
 from trioet.client.escapes import EscapeCommand, EscapeFilter, help_text
+from trioet.client.notices import Notices
 from trioet.client.routes import Routes
 from trioet.client.screen import Screen
 from trioet.client.silence import Silence
@@ -49,6 +50,7 @@ from trioet.wire.messages import (
     SessionOver,
     WindowSize,
     decode_initial_response,
+    decode_notice,
     decode_session_over,
     decode_stderr,
     decode_terminal_buffer,
@@ -59,7 +61,7 @@ from trioet.wire.messages import (
 )
 from trioet.wire.packet import Packet, PacketType
 
-FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet", "notice")
 
 END_OF_SHELL: Final = b"\x04"
 """All that ends a session of ET's is that its shell does."""
@@ -140,6 +142,11 @@ class Client:
         self.on_line_change: Callable[[], None] = lambda: None
         """Called when a line was attached, proven or lost."""
         self._screen = Screen(console, self._grant)
+        self._notices = Notices(
+            self._screen,
+            lambda: self._size[:2],
+            lambda: self._silence.over(WindowSize(*self._size)),
+        )
         self._debt = Debt()
         self._typing = Credit()
         self._nursery: trio.Nursery | None = None
@@ -186,6 +193,8 @@ class Client:
                 said = decode_stderr(packet.payload)
                 self._write_error(said)
                 self._grant(len(said))
+            case PacketType.NOTICE:
+                self._notices.tell(f"trioet: {plain(decode_notice(packet.payload))}")
             case PacketType.SESSION_OVER:
                 self._over = decode_session_over(packet.payload)
             case _:
@@ -318,6 +327,7 @@ class Client:
                 watch_window_size, self._console, self._window_changed, self._resumed
             )
             nursery.start_soon(self._silence.watch, lambda: WindowSize(*self._size))
+            nursery.start_soon(self._notices.run)
 
     async def _fulfil(self, purpose: Callable[[Forwards], Awaitable[None]]) -> None:
         assert self._forwards is not None, "there since the first packet"

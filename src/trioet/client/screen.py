@@ -93,6 +93,11 @@ class Screen:
         if rest and self._console.is_tty_out:
             self._console.write_nowait(rest)
 
+    @property
+    def alternate(self) -> bool:
+        """True while the far side shows the alternate screen."""
+        return self._modes.alternate_screen
+
     # The status line
 
     def show_status(self, text: str, rows: int, columns: int) -> None:

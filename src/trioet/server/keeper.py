@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -35,7 +35,9 @@ from trioet.server.relays import MAX_RELAYS, Relay, Relays, tell_failure
 from trioet.server.request import INVITED, RELAYING, OpenRequest, RelayRequest
 from trioet.server.requests import Request, Requests, guarded, json_line
 from trioet.server.roster import Roster
+from trioet.server.shares import Shares
 from trioet.session.terminal import Origin, TerminalSession
+from trioet.session.viewer import Viewer
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.forward import Address
 from trioet.wire.handshake import first_request
@@ -72,6 +74,7 @@ class Keeper:
         self._relays = Relays(self._refusals)
         self._door = Door(self._roster.deliver, self._refusals)
         self._guests = Guests(self._roster.deliver)
+        self._shares = Shares(self, self._budget)
         self._own_ports: list[int] = []
         self._registrations: dict[str, RouterRegistration] = {}
         self._sessions: dict[bytes, tuple[TerminalSession | Jump, trio.CancelScope]] = {}
@@ -114,7 +117,7 @@ class Keeper:
             if opened == self._opened:
                 return
 
-    async def _answer(self, nursery: trio.Nursery, request: Request) -> bytes:
+    async def _answer(self, nursery: trio.Nursery, request: Request, pid: int) -> bytes:
         match request:
             case OpenRequest():
                 return await self._open_session(request, nursery)
@@ -124,6 +127,13 @@ class Keeper:
                 return await self._open_relay(request, nursery)
             case None:
                 return self._status()
+            case _:
+                self._open_guests_door(nursery)
+
+                def start(serve: Callable[..., Awaitable[None]], *arguments: object) -> None:
+                    nursery.start_soon(guarded, serve, *arguments)
+
+                return INVITED + json_line(await self._shares.answer(request, pid, start))
 
     async def _serve_out(self, request: Request) -> None:
         """Who asked for a guest hears by the end of the connection that the session is over."""
@@ -158,13 +168,8 @@ class Keeper:
     async def _open_for_guest(self, request: GuestRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
         registrations = await self._find_routers("", nursery) if request.remote else []
-        self._check_room(client_id)
-        if len(self._guests) >= MAX_GUESTS:
-            self._end_a_guests()
-        try:
-            path = self._guests.open_door(nursery.start_soon)
-        except OSError as error:
-            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
+        self._check_room_for_guest(client_id)
+        path = self._open_guests_door(nursery)
         ports = []
         if request.remote:
             ports = [self._port(next(iter(registrations), None), None, nursery)]
@@ -175,6 +180,17 @@ class Keeper:
         if registrations:
             ports = await self._register(client_id, registrations, None)
         return INVITED + json_line({"version": __version__, "socket": path, "ports": ports})
+
+    def _check_room_for_guest(self, client_id: bytes) -> None:
+        self._check_room(client_id)
+        if len(self._guests) >= MAX_GUESTS:
+            self._end_a_guests()
+
+    def _open_guests_door(self, nursery: trio.Nursery) -> str:
+        try:
+            return self._guests.open_door(nursery.start_soon)
+        except OSError as error:
+            raise StepFailed("keeper", f"no socket for guests: {error.strerror}") from error
 
     def _end_a_guests(self) -> None:
         """Make room for another guest: the session of who is away for longest gives way."""
@@ -380,6 +396,39 @@ class Keeper:
             if not self._roster:
                 self._emptied.unpark_all()
             log.info("relay to %s over", relay.where)
+
+    # Viewers
+
+    def session_named(self, name: str) -> TerminalSession | None:
+        for session, _ in self._sessions.values():
+            if isinstance(session, TerminalSession) and session.name == name:
+                return session
+        return None
+
+    def admit(self, client_id: bytes) -> trio.MemoryReceiveChannel[Arrival]:
+        self._check_room_for_guest(client_id)
+        self._guests.add(client_id)
+        return self._roster.add(client_id)
+
+    async def serve(
+        self,
+        viewer: Viewer,
+        link: ResumableLink,
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+    ) -> None:
+        self._links.add(link)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_arrivals, link, arrivals)
+            await viewer.run(link)
+            nursery.cancel_scope.cancel()
+
+    def dismiss(self, client_id: bytes, link: ResumableLink) -> None:
+        self._roster.remove(client_id)
+        self._guests.discard(client_id)
+        self._links.discard(link)
+        link.close()
+        if not self._roster:
+            self._emptied.unpark_all()
 
     # One session
 

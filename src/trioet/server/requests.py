@@ -20,12 +20,13 @@ import trio
 from trioet.errors import MessageError, StepFailed, TrioetError
 from trioet.server.guest_request import BEGINS as GUEST_REQUEST
 from trioet.server.guest_request import GuestRequest, parse_guest_request
-from trioet.server.local import peer_credentials
+from trioet.server.local import Credentials, peer_credentials
 from trioet.server.request import REFUSED, STATUS, OpenRequest, RelayRequest, parse_request
+from trioet.server.share_request import AnyShareRequest, is_share_request, parse_share_request
 
 log = logging.getLogger(__name__)
 
-Request: TypeAlias = OpenRequest | RelayRequest | GuestRequest | None
+Request: TypeAlias = OpenRequest | RelayRequest | GuestRequest | AnyShareRequest | None
 """None asks for the keeper's status."""
 
 MAX_REQUEST: Final = 1024 * 1024
@@ -43,11 +44,11 @@ class Requests:
 
     def __init__(
         self,
-        answer: Callable[[Request], Awaitable[bytes]],
+        answer: Callable[[Request, int], Awaitable[bytes]],
         served: Callable[[Request], Awaitable[None]],
     ) -> None:
-        """``answer`` may raise what its asker is to be told. The connection lasts until
-        ``served`` returns."""
+        """``answer`` gets the pid of who asks as well, and may raise what that is to be told.
+        The connection lasts until ``served`` returns."""
         self._answer = answer
         self._served = served
         self._reading: deque[trio.CancelScope] = deque()
@@ -69,11 +70,12 @@ class Requests:
         async with stream:
             request: Request = None
             try:
-                if _uid(connection) != os.geteuid():
+                asking = _peer(connection)
+                if asking.uid != os.geteuid():
                     return
                 with trio.fail_after(REQUEST_DEADLINE_S):
                     request = await self._read_request(stream)
-                    answer = await self._answer(request)
+                    answer = await self._answer(request, asking.pid)
             except TrioetError as error:
                 answer = REFUSED + json_line(_error_fields(error))
             except (trio.TooSlowError, trio.BrokenResourceError):
@@ -95,6 +97,8 @@ class Requests:
                 data = await _read_all(stream)
                 if data.startswith(GUEST_REQUEST):
                     return parse_guest_request(data)
+                if is_share_request(data):
+                    return parse_share_request(data)
                 return None if data == STATUS else parse_request(data)
             finally:
                 with suppress(ValueError):  # not there: another has taken the place
@@ -119,10 +123,10 @@ async def _read_all(stream: trio.SocketStream) -> bytes:
     return data
 
 
-def _uid(connection: trio.socket.SocketType) -> int:
+def _peer(connection: trio.socket.SocketType) -> Credentials:
     duplicate = socket.socket(fileno=os.dup(connection.fileno()))
     with duplicate:
-        return peer_credentials(duplicate).uid
+        return peer_credentials(duplicate)
 
 
 def json_line(fields: Mapping[str, object]) -> bytes:

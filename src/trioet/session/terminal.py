@@ -20,8 +20,10 @@ from trioet import __version__
 from trioet.errors import LocalError, PacketError, SessionUsedUp
 from trioet.link.resumable import ResumableLink
 from trioet.session.attendance import Attendance
+from trioet.session.audience import Audience
 from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.guest import Grant, NoTunnels
+from trioet.session.keyboard import Keyboard, Took
 from trioet.session.program import (
     login_shell,
     shell_command,
@@ -47,6 +49,7 @@ from trioet.wire.messages import (
     decode_terminal_buffer,
     decode_terminal_info,
     encode_initial_response,
+    encode_notice,
     encode_session_over,
     encode_stderr,
     encode_terminal_buffer,
@@ -55,7 +58,7 @@ from trioet.wire.packet import Packet, PacketType
 
 log = logging.getLogger(__name__)
 
-FEATURES: Final = ("acks", "over", "exec", "channels", "quiet")
+FEATURES: Final = ("acks", "over", "exec", "channels", "quiet", "notice")
 """What this side offers beyond ET's protocol."""
 
 ET_VERSION: Final = b"7.0.0"
@@ -108,7 +111,8 @@ class TerminalSession:
         self._sized = trio.Event()
         self._left = trio.Event()
         self._size = DEFAULT_SIZE
-        self._pending = bytearray()
+        self._keyboard = Keyboard(self._took)
+        self._audience: Audience | None = None
         self._input_ends = False
         self._typed = trio.Event()
         self._drained = trio.lowlevel.ParkingLot()
@@ -120,7 +124,7 @@ class TerminalSession:
         self.attendance = Attendance()
 
     def __repr__(self) -> str:
-        return f"<TerminalSession {self._origin.name} {self._shell!r} pending={len(self._pending)}>"
+        return f"<TerminalSession {self._origin.name} {self._shell!r} {self._keyboard!r}>"
 
     # Receiver
 
@@ -147,11 +151,11 @@ class TerminalSession:
                 self._tunnels.forwards.arrived(packet)
 
     async def ready(self) -> None:
-        if not self._pending or self._agreed_channels:
+        if not self._keyboard.owners or self._agreed_channels:
             self._linked.dealt_with()
         if self._tunnels is not None:
             await self._tunnels.forwards.ready()
-        while len(self._pending) > MAX_PENDING_INPUT:
+        while self._keyboard.owners > MAX_PENDING_INPUT:
             await self._drained.park()
 
     @property
@@ -190,12 +194,12 @@ class TerminalSession:
         if not self._may_type:
             self._took(len(data))
             return
-        if not self._pending and self._shell is not None:
+        if not self._keyboard and self._shell is not None:
             taken = self._shell.write_nowait(data)
             self._took(taken)
             data = data[taken:]
         if data:
-            self._pending += data
+            self._keyboard.put(data)
             self._typed.set()
 
     def _took(self, amount: int) -> None:
@@ -208,9 +212,50 @@ class TerminalSession:
     def _resize(self, size: WindowSize | None) -> None:
         if size is not None:
             self._size = size = self._grant.size(size) if self._grant else size
-            if self._shell is not None:
-                self._shell.resize(size)
+            self.resize_terminal(size)
+            if self._audience is not None:
+                self._audience.look()
         self._sized.set()
+
+    # Stage: those who look on
+
+    @property
+    def name(self) -> str:
+        """What $TRIOET_SESSION says."""
+        return self._origin.name
+
+    @property
+    def window_size(self) -> WindowSize:
+        return self._size
+
+    def resize_terminal(self, size: WindowSize) -> None:
+        if self._shell is not None:
+            self._shell.resize(size)
+
+    def type_for(self, data: bytes, took: Took) -> None:
+        self._keyboard.put_for(data, took)
+        self._typed.set()
+
+    def forget_typing(self, took: Took) -> None:
+        self._keyboard.forget(took)
+
+    def tell(self, text: str) -> None:
+        """Tell the owner something, if it can be told beside what the program writes."""
+        if self._payload is not None and "notice" in self._payload.features:
+            self._linked.send(PacketType.NOTICE, encode_notice(text))
+
+    def audience(self) -> Audience:
+        """Those who look on, from now on.
+
+        Raises:
+          LocalError: there is nothing to look at.
+        """
+        if self._shell is None or self._shell.terminal is None or self._nursery is None:
+            raise LocalError("this session has no terminal to look at")
+        if self._audience is None:
+            self._audience = Audience(self)
+            self._nursery.start_soon(self._audience.redraw)
+        return self._audience
 
     # The session's life
 
@@ -232,6 +277,8 @@ class TerminalSession:
                 await self._serve(link)
                 nursery.cancel_scope.cancel()
         finally:
+            if self._audience is not None:
+                self._audience.close()
             if self._tunnels is not None:
                 self._tunnels.close()
 
@@ -295,6 +342,8 @@ class TerminalSession:
         except* SessionUsedUp:
             log.warning("session %s: %s", self._origin.name, USED_UP)
         finally:
+            if self._audience is not None:
+                self._audience.close()
             await shell.aclose()
         return over
 
@@ -336,14 +385,17 @@ class TerminalSession:
             await self._sized.wait()
         if notice:
             self._print(f"trioet: {notice}\r\n".encode())
-        size = self._grant.size(self._size) if self._grant else self._size
-        self._shell = Shell(spawn_on_pty(program, size))
+        if self._grant is not None:
+            self._size = self._grant.size(self._size)
+        self._shell = Shell(spawn_on_pty(program, self._size))
         if self._grant is not None:
             self._shell.hang_up_with(self._grant.close_signal, self._grant.close_timeout_s)
         return self._shell
 
     def _print(self, output: bytes, packet_type: int = PacketType.TERMINAL_BUFFER) -> None:
         encode = encode_stderr if packet_type == PacketType.STDERR else encode_terminal_buffer
+        if self._audience is not None:
+            self._audience.feed(output)
         self._screen.spend(len(output))
         self._linked.send(packet_type, encode(output))
 
@@ -382,11 +434,9 @@ class TerminalSession:
     async def _feed(self, shell: Shell) -> None:
         """Type what could not be typed at once."""
         while True:
-            while self._pending:
-                taken = shell.write_nowait(self._pending)
-                del self._pending[:taken]
-                self._took(taken)
-                if self._pending:
+            while self._keyboard:
+                self._keyboard.write(shell.write_nowait)
+                if self._keyboard:
                     await shell.wait_writable()
             self._drained.unpark_all()
             self._linked.dealt_with()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -34,7 +34,7 @@ from trioet.link.dial import ANY_LOCAL
 from trioet.web.answered import Answered, wait_answered
 from trioet.web.granting import TERM, grant
 from trioet.web.options import Far, WebOptions
-from trioet.web.sessions import Opened
+from trioet.web.sessions import Opened, no_shares
 from trioet.wire.handshake import connect_request_frame, first_request
 from trioet.wire.messages import ConnectRequest, ConnectStatus
 
@@ -181,6 +181,10 @@ class FarSessions:
             return False
         await trio.aclose_forcefully(line)
         return line.status is ConnectStatus.INVALID_KEY
+
+    async def take(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Refuse, as :func:`no_shares` says: shares are of this machine."""
+        raise no_shares()
 
     # Connecting
 

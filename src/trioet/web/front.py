@@ -159,7 +159,7 @@ class Front:
             if spoken is None or self._site.place(request) != "ws":
                 raise Refusal(HTTPStatus.NOT_FOUND, "there is no such WebSocket here")
             self._site.check_origin(request, required=not spoken.asks_itself)
-            if not (spoken.asks_itself or await self._site.is_logged_in(request, source)):
+            if not (spoken.asks_itself or await self._site.may_connect(request, source)):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, "log in first")
         except Refusal as refusal:
             await self._send(stream, refusal.answer, keeps_alive=False)

@@ -75,6 +75,11 @@ class LockedOut(Exception):
         self.seconds = math.ceil(seconds)
 
 
+PASS: Final = "pass-"
+"""How the cookie of somebody begins who may connect to a session of which it has the key, and do
+nothing else."""
+
+
 class Lockout:
     """The failures of addresses."""
 
@@ -225,15 +230,27 @@ class Login:
         """What a browser is to say from now on, for LASTS_S."""
         return self._seal(int(self._clock()) + LASTS_S)
 
+    def new_pass(self, lasts_s: int) -> str:
+        """What the browser of a viewer is to say, who may connect and no more."""
+        return f"{PASS}{self._seal(int(self._clock()) + lasts_s, PASS)}"
+
+    def pass_is_right(self, cookie: str) -> bool:
+        """True if a browser may connect."""
+        return cookie.startswith(PASS) and self._is_right(cookie.removeprefix(PASS), PASS)
+
     def cookie_is_right(self, cookie: str) -> bool:
         """True if we have made it, and not too long ago."""
+        return self._is_right(cookie)
+
+    def _is_right(self, cookie: str, what: str = "cookie") -> bool:
         until, _, _ = cookie.partition(".")
         if not (until.isascii() and until.isdigit() and len(until) <= 12):
             return False
-        return _same(self._seal(int(until)), cookie) and self._clock() < int(until)
+        return _same(self._seal(int(until), what), cookie) and self._clock() < int(until)
 
-    def _seal(self, until: int) -> str:
-        return f"{until}.{hmac.digest(self._key, b'cookie %d' % until, 'sha256').hex()}"
+    def _seal(self, until: int, what: str = "cookie") -> str:
+        sealed = hmac.digest(self._key, f"{what} {until}".encode(), "sha256")
+        return f"{until}.{sealed.hex()}"
 
 
 def _same(one: str, other: str) -> bool:

@@ -40,7 +40,8 @@ class WebOptions:
     """The options of `trioet web`, most by GoTTY's names."""
 
     command: tuple[str, ...]
-    """On another host it may be empty, which is the login shell there."""
+    """On another host it may be empty, which is the login shell there. Else that means that nothing
+    is run: there are only sessions that are shared (`trioet share`)."""
 
     far: Far | None = None
     e2e: bool = False
@@ -90,14 +91,26 @@ class WebOptions:
 
     @property
     def name(self) -> str:
-        """The command's, without its directory."""
-        return self.command[0].rpartition("/")[2] if self.command else "shell"
+        """Of the command, without its directory."""
+        if self.command:
+            return self.command[0].rpartition("/")[2]
+        return "shared" if self.far is None else "shell"
+
+    @property
+    def has_shares(self) -> bool:
+        """Links to sessions that this user shares lead here."""
+        return self.far is None and not self.e2e
+
+    @property
+    def only_shares(self) -> bool:
+        """Nothing is run: who comes without such a link finds nothing."""
+        return self.far is None and not self.command
 
     @property
     def only_link(self) -> bool:
         """What ends in this process has no place here: GoTTY's and ttyd's protocols, whose
         programs are its children."""
-        return self.far is not None or self.e2e
+        return not self.has_shares or self.only_shares
 
     @property
     def has_tls(self) -> bool:

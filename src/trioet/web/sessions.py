@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,12 @@ class Opened:
     """Returns when the session is over; runs in a task of the web's."""
 
 
+def no_shares() -> StepFailed:
+    """The error of who comes with a link to a shared session where there are none."""
+    hint = "`trioet share` prints links to a `trioet web` on the session's own host"
+    return StepFailed("share", "no sessions are shared here", hint)
+
+
 class OneSession:
     """Sessions of which there is one, opened before anybody came, whose key is forgotten here."""
 
@@ -36,6 +42,10 @@ class OneSession:
         hint = "its link is what `trioet web --e2e` has printed"
         raise StepFailed("session", "there is one session here, for who has its link", hint)
 
+    async def take(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Refuse, as :func:`no_shares` says."""
+        raise no_shares()
+
     async def dial(self, request: bytes) -> trio.abc.Stream:
         """See :class:`Sessions`."""
         return await self._sessions.dial(request)
@@ -49,6 +59,13 @@ class Sessions(Protocol):
 
         Raises:
           LocalError: there is none to be had.
+        """
+
+    async def take(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Exchange the ticket of a link to a shared session, for a browser at ``source``, once.
+
+        Raises:
+          LocalError: there is no such link, or no more.
         """
 
     async def dial(self, request: bytes) -> trio.abc.Stream:

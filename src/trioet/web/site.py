@@ -157,6 +157,16 @@ class Site:
         except LockedOut as locked:
             raise _too_often(locked) from None
 
+    async def may_connect(self, request: Request, source: str) -> bool:
+        """True if a browser may connect to a session of which it has the key.
+
+        Raises:
+          Refusal: too many logins were wrong.
+        """
+        if self._login.pass_is_right(request.cookie(self._cookie)):
+            return True
+        return await self.is_logged_in(request, source)
+
     async def _check_login(self, request: Request, source: str) -> None:
         if not await self.is_logged_in(request, source):
             raise Refusal(HTTPStatus.UNAUTHORIZED, "log in first")
@@ -182,7 +192,7 @@ class Site:
                 return Answer(
                     HTTPStatus.MOVED_PERMANENTLY, b"", (("Location", self._options.path),)
                 )
-            case "POST", "api/login" | "api/logout" | "api/session":
+            case "POST", "api/login" | "api/logout" | "api/session" | "api/share":
                 self.check_origin(request, required=True)
                 return await self._post(place, request, _fields(request, body), source)
             case "GET" | "HEAD" | "POST", _:
@@ -236,6 +246,8 @@ class Site:
             return await self._log_in(asked, source)
         if place == "api/logout":
             return json_answer({}, fields=[("Set-Cookie", self._set_cookie("", 0))])
+        if place == "api/share":
+            return await self._take_share(request, asked.get("ticket"), source)
         await self._check_login(request, source)
         return await self._open_session(asked.get("arguments", []), source)
 
@@ -255,6 +267,25 @@ class Site:
         cookie = self._set_cookie(self._login.new_cookie(), LASTS_S)
         return json_answer({}, fields=[("Set-Cookie", cookie)])
 
+    async def _take_share(self, request: Request, ticket: object, source: str) -> Answer:
+        """A link to a shared session is a login of its own, for that session."""
+        if not isinstance(ticket, str):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "no ticket")
+        try:
+            told = await self._visitors.take_share(ticket, source)
+        except Full:
+            what = "too many links were opened from your address"
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, what, "wait a little", 10) from None
+        except StepFailed as error:
+            raise Refusal(HTTPStatus.NOT_FOUND, error.what, error.hint) from None
+        except LocalError as error:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        fields = []
+        if not await self.is_logged_in(request, source):
+            lasts_s = int(str(told["lasts_s"]))
+            fields = [("Set-Cookie", self._set_cookie(self._login.new_pass(lasts_s), lasts_s))]
+        return json_answer({"sealed": told["sealed"]}, fields=fields)
+
     def _set_cookie(self, value: str, lasts_s: int) -> str:
         secure = "; Secure" if self._options.has_tls else ""
         return (
@@ -263,6 +294,9 @@ class Site:
         )
 
     async def _open_session(self, arguments: object, source: str) -> Answer:
+        if self._options.only_shares:
+            what = "here are shared sessions only, for who has a link to one"
+            raise Refusal(HTTPStatus.NOT_FOUND, what)
         try:
             words = self.permitted(arguments)
             opened = await self._visitors.open_session(words, source)

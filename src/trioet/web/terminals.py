@@ -136,7 +136,7 @@ class Terminals:
         if isinstance(speech, Webtty):
             title = self._site.title_for(pid=shell.pid, remote_addr=source)
             return speech.begin(title, options.preferences, options.reconnect_s)
-        command = " ".join([options.command[0].rpartition("/")[2], *options.command[1:]])
+        command = " ".join([options.name, *options.command[1:]])
         title = inert(f"{command} ({socket.gethostname()})")
         return speech.begin(title, options.preferences)
 

@@ -7,7 +7,7 @@ no more than there may be.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -95,6 +95,18 @@ class Visitors:
         self._nursery.start_soon(self._count_until, opened.wait_over, source)
         log.info("a session for a visitor from %s", source)
         return opened.credentials
+
+    async def take_share(self, ticket: str, source: str) -> Mapping[str, object]:
+        """Exchange the ticket of a link to a shared session, for somebody at ``source``.
+
+        Raises:
+          Full: that is too often.
+          LocalError: there is no such link, or no more.
+        """
+        self._rate.spend(source)
+        told = await self._sessions.take(ticket, source)
+        log.info("a viewer of a shared session from %s", source)
+        return told
 
     async def _count_until(self, wait_over: Callable[[], Awaitable[None]], source: str) -> None:
         await wait_over()

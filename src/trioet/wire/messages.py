@@ -32,6 +32,8 @@ MAX_SIZE: Final = 10_000
 terminal (specification 4.2)."""
 
 STDERR_MARK: Final = b"E"
+SIZE_MARK: Final = b"W"
+NOTICE_MARK: Final = b"N"
 END_OF_INPUT: Final = b"end of input"
 """Payload of STDIN_EOF."""
 
@@ -326,6 +328,41 @@ def decode_terminal_info(payload: bytes) -> WindowSize | None:
         return None
     pixels = [value if 0 <= value < 2**16 else 0 for value in (message.width, message.height)]
     return WindowSize(message.row, message.column, *pixels)
+
+
+def encode_size(size: WindowSize) -> bytes:
+    """The size of the terminal that somebody looks on at; can be taken for no other message."""
+    return SIZE_MARK + size.rows.to_bytes(2, "big") + size.columns.to_bytes(2, "big")
+
+
+def decode_size(payload: bytes) -> WindowSize:
+    """Return the size of the terminal.
+
+    Raises:
+      MessageError: not a size, or nonsense.
+    """
+    size = WindowSize(int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big"))
+    if not payload.startswith(SIZE_MARK) or len(payload) != 5:
+        raise MessageError("a SIZE with something else in it")
+    if not (0 < size.rows <= MAX_SIZE and 0 < size.columns <= MAX_SIZE):
+        raise MessageError(f"a terminal of {size.rows} rows and {size.columns} columns")
+    return size
+
+
+def encode_notice(text: str) -> bytes:
+    """A line for the user that no program wrote; can be taken for no other message."""
+    return NOTICE_MARK + text.encode(errors="replace")
+
+
+def decode_notice(payload: bytes) -> str:
+    """Return the line.
+
+    Raises:
+      MessageError: there is none.
+    """
+    if not payload.startswith(NOTICE_MARK):
+        raise MessageError("a NOTICE without its mark")
+    return _text(payload[len(NOTICE_MARK) :])
 
 
 def encode_initial_payload(payload: InitialPayload) -> bytes:

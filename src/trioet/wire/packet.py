@@ -32,6 +32,8 @@ class PacketType(IntEnum):
     STDIN_EOF = 66
     CHANNEL = 67
     STREAM = 68
+    SIZE = 69
+    NOTICE = 70
     INITIAL_RESPONSE = 252
     INITIAL_PAYLOAD = 253
 

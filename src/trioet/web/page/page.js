@@ -2,7 +2,9 @@
 
 import "./page.css";
 
-import { dial, Failed, config as askConfig, login, newSession, takeFragment } from "./ui/api.js";
+import {
+  dial, Failed, config as askConfig, login, newSession, takeFragment, takeShare,
+} from "./ui/api.js";
 import { copy } from "./ui/clipboard.js";
 import { $, Message } from "./ui/dom.js";
 import { searchField } from "./ui/find.js";
@@ -48,13 +50,27 @@ let asked = -Infinity; // when the server was last asked for its configuration
 // The life of a session
 
 async function start() {
-  const { token, session: given } = takeFragment();
+  const { token, session: given, share } = takeFragment();
+  if (share) return lookOn(share);
   const kept = takeBack();
   if (kept) return goOn(kept);
   if (token) await login({ token }).catch((error) => notify(error.message));
   await configure();
   if (given) open({ ...given, title: config.title, write: config.write });
   else await begin();
+}
+
+/** Look on at a session that somebody shares. */
+async function lookOn(share) {
+  takeBack(); // of another session, that this tab had before
+  for (;;) {
+    try {
+      open({ ...(await takeShare(share)), shared: true });
+      return;
+    } catch (error) {
+      await failed(error);
+    }
+  }
 }
 
 /** Learn what the server says of itself; where it wants a login, ask for that first. */
@@ -114,6 +130,7 @@ function makeSession(where) {
   screen.writable = place.write;
   keys.shown = place.write && settings.all.keys;
   $("#read-only").hidden = place.write;
+  if (place.shared) screen.look();
   setTitle(place.title);
   const { id, passkey } = place;
   const made = new Session({
@@ -124,6 +141,8 @@ function makeSession(where) {
     on: {
       changed: () => made === session && quality.look(),
       unopened,
+      sized,
+      noticed: (text) => notify(text),
       over: (how) => over(sentence(how)),
       refused: (text) => over(`The server refuses the session: ${plain(text)}.`),
       lost: () => over("The server does not know this session any more."),
@@ -183,9 +202,19 @@ async function unopened() {
   session?.wake();
 }
 
+/** The terminal at which we look on has another size, behind all that came before. */
+function sized(size) {
+  config = { ...config, ...size };
+  screen.whenShown(() => screen.fix(config));
+}
+
 function over(text) {
   session = null;
   quality.stop();
+  if (place.shared) {
+    screen.whenShown(() => notice.show(text, { kind: "over" }));
+    return;
+  }
   screen.whenShown(() => {
     const seconds = config.reconnect ?? null;
     const wait = seconds === null ? "" : `, or wait ${seconds} s`;

@@ -5,12 +5,12 @@ import { PeerError } from "./link/errors.js";
 import { Link } from "./link/link.js";
 import { Liveness } from "./link/liveness.js";
 import {
-  credit, initialPayload, left, readCredit, readInitialResponse, readSessionOver, readStderr,
+  credit, initialPayload, left, readCredit, readInitialResponse, readNotice, readSessionOver, readSize, readStderr,
   readTerminalBuffer, terminalBuffer, terminalInfo, Type,
 } from "./link/messages.js";
 import { Reconnector } from "./link/reconnect.js";
 
-const FEATURES = ["acks", "over", "exec", "channels", "quiet"];
+const FEATURES = ["acks", "over", "exec", "channels", "quiet", "size", "notice"];
 const NEEDED = ["acks", "over", "channels"];
 
 const WINDOW = 256 * 1024; // the credit that each way begins with
@@ -19,7 +19,8 @@ const MOST_SAVED = 256 * 1024; // of what was typed or pasted and could not be s
 
 /**
  * `screen.output(data, shown)` shows bytes and calls back when they are. `on` has changed() for
- * anything that a user may see of the link, unopened(), over(how), refused(text) and lost().
+ * anything that a user may see of the link, unopened(), over(how), refused(text), lost(), noticed(text), and
+ * sized(size) where the session is another's, at which we look on.
  */
 export class Session {
   #screen;
@@ -168,6 +169,10 @@ export class Session {
       this.#pump();
     } else if (type === Type.SESSION_OVER) {
       this.#over(readSessionOver(payload));
+    } else if (type === Type.NOTICE && this.#accepted.includes("notice")) {
+      this.on.noticed(readNotice(payload));
+    } else if (type === Type.SIZE && this.#accepted.includes("size")) {
+      this.on.sized(readSize(payload));
     } else {
       throw new PeerError(`packet type ${type}, which was not agreed on`);
     }

@@ -16,6 +16,8 @@ export const Type = {
   SESSION_OVER: 64,
   STDERR: 65,
   CHANNEL: 67,
+  SIZE: 69,
+  NOTICE: 70,
   INITIAL_RESPONSE: 252,
   INITIAL_PAYLOAD: 253,
 };
@@ -26,6 +28,8 @@ const CREDIT = 0x27; // kind of a CHANNEL message
 const TERMINAL = 0n; // in place of a channel's number
 const OFFER = 1000; // field of InitialPayload, and of InitialResponse what came of it
 const STDERR_MARK = 0x45;
+const SIZE_MARK = 0x57;
+const NOTICE_MARK = 0x4e;
 
 const numberOf = (value, fallback) => (typeof value === "number" ? value : fallback);
 const textOf = (value) => (value instanceof Uint8Array ? text(value) : "");
@@ -83,6 +87,21 @@ export function readTerminalBuffer(payload) {
 export function readStderr(payload) {
   if (payload[0] !== STDERR_MARK) throw new PeerError("a STDERR without its mark");
   return payload.subarray(1);
+}
+
+/** A line for the user that no program wrote. */
+export function readNotice(payload) {
+  if (payload[0] !== NOTICE_MARK) throw new PeerError("a NOTICE without its mark");
+  return text(payload.subarray(1));
+}
+
+/** The size of the terminal at which we only look on. */
+export function readSize(payload) {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+  if (payload.length !== 5 || payload[0] !== SIZE_MARK) throw new PeerError("a SIZE that is none");
+  const size = { rows: view.getUint16(1), columns: view.getUint16(3) };
+  if (!(size.rows > 0 && size.columns > 0)) throw new PeerError("a terminal without a size");
+  return size;
 }
 
 export const terminalInfo = ({ rows, columns, width = 0, height = 0 }) =>

@@ -1,5 +1,8 @@
 // What the page asks of trioet web (docs/web-protocol.md).
 
+import { text, utf8 } from "../bytes.js";
+import { Direction, SealedBox } from "../link/sealing.js";
+
 export class Failed extends Error {
   constructor(status, { error, hint } = {}) {
     super(error || `the server answered ${status}`);
@@ -24,6 +27,16 @@ export const config = () => ask("api/config");
 export const login = (secret) => ask("api/login", secret);
 export const newSession = (words) => ask("api/session", { arguments: words });
 
+/**
+ * Take a link to a shared session, which is good once: the server gets the ticket, and gives what
+ * only the key opens, which it is not given.
+ */
+export async function takeShare({ ticket, key }) {
+  const { sealed } = await ask("api/share", { ticket });
+  const data = Uint8Array.from(atob(sealed), (char) => char.charCodeAt(0));
+  return JSON.parse(text(new SealedBox(utf8(key), Direction.SERVER_TO_CLIENT).open(1, data)));
+}
+
 export function dial() {
   const url = new URL("ws", document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
@@ -35,5 +48,10 @@ export function takeFragment() {
   const said = new URLSearchParams(location.hash.slice(1));
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   const [id, passkey] = (said.get("session") ?? "").split("/");
-  return { token: said.get("token"), session: passkey?.length === 32 ? { id, passkey } : null };
+  const [ticket, key] = (said.get("share") ?? "").split("/");
+  return {
+    token: said.get("token"),
+    session: passkey?.length === 32 ? { id, passkey } : null,
+    share: key?.length === 32 ? { ticket, key } : null,
+  };
 }

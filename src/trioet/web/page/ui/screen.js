@@ -13,6 +13,7 @@ import { listenForCopies } from "./clipboard.js";
 import { Ground } from "./ground.js";
 import { FONTS } from "./settings.js";
 import { themeNamed } from "./themes.js";
+import { answerNothing } from "./viewing.js";
 
 const LEAVE_ALTERNATE = "\x1b[?1049l";
 
@@ -20,6 +21,8 @@ const LEAVE_MODES =
   "\x1b[!p\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?2004l\x1b[?25h";
 
 const LINES_IF_LITTLE_ROOM = [undefined, 2000, 200, 0];
+
+const SMALLEST = 5; // pixels of a font that somebody may still read
 
 const SAFE_LINK = /^(https?|mailto):/i;
 
@@ -30,6 +33,8 @@ export class Screen {
   #webgl = null;
   #fixed = { columns: 0, rows: 0 };
   #ground = new Ground();
+  #wished = 0; // size of the font that the user has chosen
+  #following = false; // the size is somebody else's, and shown whole
   #unshown = []; // output that xterm.js has not taken yet
 
   /** `on` has typed(text), typedBytes(data), resized(), copied(text) and hovered(address). */
@@ -82,10 +87,29 @@ export class Screen {
     this.fit();
   }
 
+  /** Show somebody else's terminal, of a size that will be told, and answer nothing for it. */
+  look() {
+    this.#following = true;
+    this.#host.classList.add("following");
+    answerNothing(this.terminal);
+  }
+
   fit() {
+    if (this.#following) this.#shrink();
     const fitting = this.#fit.proposeDimensions();
     if (!fitting || !(fitting.cols > 0)) return;
     this.terminal.resize(this.#fixed.columns || fitting.cols, this.#fixed.rows || fitting.rows);
+  }
+
+  /** A font in which all of it fits, where one can be read; else it scrolls. */
+  #shrink() {
+    const { options } = this.terminal;
+    options.fontSize = this.#wished;
+    const room = this.#fit.proposeDimensions();
+    const { columns, rows } = this.#fixed;
+    if (!(room?.cols > 0) || !columns) return;
+    const part = Math.min(1, room.cols / columns, room.rows / rows);
+    if (part < 1) options.fontSize = Math.max(SMALLEST, Math.floor(this.#wished * part));
   }
 
   set writable(writable) {
@@ -96,7 +120,7 @@ export class Screen {
     const { options } = this.terminal;
     options.theme = themeNamed(settings.theme).colours;
     options.fontFamily = settings.font ? `${settings.font}, ${FONTS}` : FONTS;
-    options.fontSize = settings.size;
+    options.fontSize = this.#wished = settings.size;
     options.cursorStyle = settings.cursor;
     options.cursorBlink = settings.blink;
     options.scrollback = settings.scrollback;
