@@ -115,11 +115,15 @@ async def faulty_relay(
         while True:
             carry(near, await far.recv(2000), client)
 
-    async with trio.open_nursery() as nursery:
-        task_status.started(near.getsockname()[1])
-        while True:
-            datagram, client = await near.recvfrom(2000)
-            if client not in ways:
-                ways[client] = await udp()
-                nursery.start_soon(back, ways[client], client)
-            carry(ways[client], datagram, ("127.0.0.1", to_port))
+    try:
+        async with trio.open_nursery() as nursery:
+            task_status.started(near.getsockname()[1])
+            while True:
+                datagram, client = await near.recvfrom(2000)
+                if client not in ways:
+                    ways[client] = await udp()
+                    nursery.start_soon(back, ways[client], client)
+                carry(ways[client], datagram, ("127.0.0.1", to_port))
+    finally:
+        for sock in (near, *ways.values()):
+            sock.close()
