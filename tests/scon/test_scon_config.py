@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioet.errors import UsageError
+from trioet.scon import config_keys
 from trioet.scon.config import (
     MAX_FILE,
     MAX_HOSTS,
@@ -321,5 +322,5 @@ def test_without_its_library_kcp_is_an_error_that_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(config_keys, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"kcp = '0\.0\.0\.0:1248': .*pip install 'trioet\[kcp\]'"):
-        build({**LEAST, "kcp": "0.0.0.0:1248"}, "x")
-    assert build({**LEAST, "kcp": ""}, "x").kcp == ()
+        parse_toml('kcp = "0.0.0.0:1248"\n' + LEAST, "x")
+    assert parse_toml('kcp = ""\n' + LEAST, "x").kcp == ()
