@@ -6,7 +6,7 @@ import random
 import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -50,10 +50,8 @@ async def dial_kcp(nursery: trio.Nursery, port: int) -> SocketLine:
 
     async def flush() -> None:
         for datagram in conversation.flush(trio.current_time()):
-            try:
+            with suppress(OSError):
                 await sock.send(datagram)
-            except OSError:
-                pass
 
     async def tick() -> None:
         while True:
@@ -100,18 +98,16 @@ async def faulty_relay(
     ways: dict[object, trio.socket.SocketType] = {}
     near = await udp()
 
-    async def later(sock: trio.socket.SocketType, datagram: bytes, to: object) -> None:
+    async def later(sock: trio.socket.SocketType, datagram: bytes, to: tuple[object, ...]) -> None:
         await trio.sleep(dice.random() * 0.02)
-        try:
+        with suppress(OSError):
             await sock.sendto(datagram, to)
-        except OSError:
-            pass
 
-    def carry(sock: trio.socket.SocketType, datagram: bytes, to: object) -> None:
+    def carry(sock: trio.socket.SocketType, datagram: bytes, to: tuple[object, ...]) -> None:
         for _ in range(dice.choices([0, 1, 2], [10, 85, 5])[0]):
             nursery.start_soon(later, sock, datagram, to)
 
-    async def back(far: trio.socket.SocketType, client: object) -> None:
+    async def back(far: trio.socket.SocketType, client: tuple[object, ...]) -> None:
         while True:
             carry(near, await far.recv(2000), client)
 

@@ -7,20 +7,22 @@ import struct
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("siokcp", reason="needs siokcp: pip install 'trioet[kcp]'")
 
-from kcp_ends import OPTION, dial_kcp, faulty_relay, serving_kcp, udp  # noqa: E402
-from trioet.link.dial import dial as dial_tcp  # noqa: E402
-from trioet.link.line import SocketLine  # noqa: E402
-from trioet.scon.kcp_conversation import UNPROVEN_FACTOR  # noqa: E402
-from trioet.scon.kcp_option import KcpOption  # noqa: E402
-from trioet.scon.opening import open_scon_stream  # noqa: E402
-from trioet.scon.stream import SconStream  # noqa: E402
-from trioet.wire.kcp_segments import HEADER, Command, segments  # noqa: E402
-from trioet.wire.scon_handshake import NewRequest, frame  # noqa: E402
-from trioet.wire.scon_keys import public_key  # noqa: E402
-from waiting import until  # noqa: E402
+from kcp_ends import OPTION, dial_kcp, faulty_relay, serving_kcp, udp
+from trioet.link.dial import dial as dial_tcp
+from trioet.link.line import SocketLine
+from trioet.scon.kcp_conversation import UNPROVEN_FACTOR, Conversation
+from trioet.scon.kcp_option import KcpOption
+from trioet.scon.opening import open_scon_stream
+from trioet.scon.stream import SconStream
+from trioet.wire.kcp_segments import HEADER, Command, segments
+from trioet.wire.scon_handshake import NewRequest, frame
+from trioet.wire.scon_keys import public_key
+from waiting import until
 
 LONG = 60.0
 
@@ -45,7 +47,7 @@ async def echoes(stream: SconStream, data: bytes) -> None:
 async def test_a_session_goes_from_tcp_to_kcp_and_back() -> None:
     lines: list[SocketLine] = []
     with trio.fail_after(LONG):
-        async with serving_kcp() as (ends, listener, port):
+        async with serving_kcp() as (ends, _listener, port):
 
             async def dial() -> SocketLine:
                 over_kcp = len(lines) % 2 == 1
@@ -65,7 +67,7 @@ async def test_a_session_goes_from_tcp_to_kcp_and_back() -> None:
 
 async def test_a_bad_network_changes_no_byte() -> None:
     with trio.fail_after(LONG):
-        async with serving_kcp() as (ends, listener, port):
+        async with serving_kcp() as (ends, _listener, port):
             relay = await ends.nursery.start(faulty_relay, port, random.Random(6))
 
             async def dial() -> SocketLine:
@@ -83,7 +85,7 @@ async def test_garbage_is_not_answered_and_begins_nothing() -> None:
     bad += [push(REQUEST) + push(b"x", 1, conversation=2)]
     bad += [struct.pack("<IHH", 0, 0xF1, 0) + push(REQUEST)]  # goscon's, with parity
     with trio.fail_after(LONG):
-        async with serving_kcp() as (ends, listener, port):
+        async with serving_kcp() as (_ends, listener, port):
             with await udp() as stranger, await udp() as client:
                 for datagram in bad:
                     await stranger.sendto(datagram, ("127.0.0.1", port))
@@ -97,7 +99,7 @@ async def test_garbage_is_not_answered_and_begins_nothing() -> None:
 
 async def test_a_forged_address_gets_little_and_no_backend() -> None:
     with trio.fail_after(LONG):
-        async with serving_kcp() as (ends, listener, port):
+        async with serving_kcp() as (ends, _listener, port):
             with await udp() as victim:
                 await victim.sendto(push(REQUEST), ("127.0.0.1", port))
                 got = 0
@@ -113,7 +115,7 @@ async def test_a_forged_address_gets_little_and_no_backend() -> None:
 
 async def test_who_gets_what_is_sent_is_led_to_the_backend() -> None:
     with trio.fail_after(LONG):
-        async with serving_kcp() as (ends, listener, port):
+        async with serving_kcp() as (ends, _listener, port):
             with await udp() as client:
                 await client.sendto(push(REQUEST), ("127.0.0.1", port))
                 while True:
@@ -148,6 +150,30 @@ async def test_who_says_nothing_more_is_forgotten() -> None:
                 await client.sendto(push(REQUEST), ("127.0.0.1", port))
                 await client.recv(2000)
                 await until(lambda: not listener.conversations)
+
+
+WORD = st.integers(0, 2**32 - 1) | st.integers(0, 300)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(Command), st.integers(0, 255), WORD, WORD, WORD, st.binary(max_size=50)
+        ),
+        max_size=60,
+    )
+)
+def test_what_is_wrong_in_a_conversation_harms_no_other(
+    parts: list[tuple[Command, int, int, int, int, bytes]],
+) -> None:
+    made = Conversation(1, KcpOption(opt_rcvwnd=128), 0.0)
+    made.send(bytes(5000))
+    for now, (command, fragment, time, number, expected, data) in enumerate(parts):
+        datagram = HEADER.pack(1, command, fragment, now, time, number, expected, len(data)) + data
+        made.input(datagram, segments(datagram), now / 50)
+        made.received()
+        for sent in made.flush(now / 50):
+            assert segments(sent)[0].conversation == 1
 
 
 def test_the_defaults_are_goscons() -> None:
