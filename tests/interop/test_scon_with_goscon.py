@@ -198,3 +198,30 @@ async def test_a_real_server_cannot_seal_and_that_is_said(goscon: Goscon) -> Non
     with trio.fail_after(LONG), pytest.raises(StepFailed, match="offers no sealed sessions"):
         async with open_scon_stream("127.0.0.1", goscon.port, secure=Secure.REQUIRED):
             pass
+
+
+@NEEDS_CLIENT
+async def test_the_real_client_goes_on_across_cuts_over_kcp(tmp_path: Path) -> None:
+    assert CLIENT is not None
+    pytest.importorskip("siokcp", reason="needs siokcp: pip install 'trioet[kcp]'")
+    from kcp_ends import serving_kcp
+
+    with trio.fail_after(LONG):
+        async with serving_kcp() as (ends, _, port):
+            load = [CLIENT, "-connect", f"127.0.0.1:{port}", "-concurrent", "5"]
+            load += [
+                "-packets",
+                "60",
+                "-pps",
+                "500",
+                "-reuse",
+                "3",
+                "-targetServer",
+                "test1",
+                "kcp",
+            ]
+            done = await trio.run_process(load, cwd=tmp_path, capture_stderr=True)
+            assert b"error" not in done.stderr.lower(), done.stderr
+            counters = ends.server.counters
+            assert (counters.sessions_begun, counters.resumes) == (5, 15)
+            assert counters.bytes_up == counters.bytes_down > 5 * 60 * 50

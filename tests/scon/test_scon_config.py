@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trioet.errors import UsageError
+from trioet.scon import config_keys
 from trioet.scon.config import (
     MAX_FILE,
     MAX_HOSTS,
@@ -146,7 +147,9 @@ def test_dump_shows_no_password() -> None:
         ("tcp = []", "tcp: ", "nothing to listen at"),
         ('manager = "6620"', "manager = '6620'", "127.0.0.1:6620"),
         ('manager = "0.0.0.0:6620"', "manager = ", "manager_option.token_file"),
-        ('kcp = "0.0.0.0:1248"', "kcp = ", "KCP is not served"),
+        ('kcp = "1248"', "kcp = '1248'", "0.0.0.0:1248"),
+        ("kcp_option.fec_parity_shards = 3", "kcp_option.fec_parity_shards = 3", "not served"),
+        ("kcp_option.opt_mtu = 9000", "kcp_option.opt_mtu", "1500"),
         ('upstream_option.net = "scp"', "upstream_option.net", "'tcp'"),
         (
             'upstream_option.resolv.pattern = "("',
@@ -312,3 +315,12 @@ def test_whatever_a_file_says_is_read_or_refused(table: dict[str, object]) -> No
         check_text(str(error))
         return
     assert parse_toml(dump(config), "dumped") == config
+
+
+def test_without_its_library_kcp_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config_keys, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"kcp = '0\.0\.0\.0:1248': .*pip install 'trioet\[kcp\]'"):
+        parse_toml('kcp = "0.0.0.0:1248"\n' + LEAST, "x")
+    assert parse_toml('kcp = ""\n' + LEAST, "x").kcp == ()

@@ -123,7 +123,8 @@ def _run(
         listeners = given[inherited.CLIENTS]
         directory = seats_directory(runtime_dir(), listeners[0])
         relays = given.get(inherited.RELAYS, [])
-        serving = Serving(config, reread, directory, listeners, relays)
+        kcp = given.get(inherited.KCP, [])
+        serving = Serving(config, reread, directory, listeners, relays, kcp)
         trio.run(work, serving, given[inherited.CONTROL][0])
         return
     surroundings = Surroundings(reread, runtime_dir(), notify, given, listen_fds())

@@ -190,10 +190,16 @@ def source_of(sock: socket.socket) -> str:
         name = sock.getpeername()
     except OSError:
         return "unknown"
-    if sock.family != socket.AF_INET6:
-        return str(name[0]) if sock.family == socket.AF_INET else "local"
-    host = str(name[0]).partition("%")[0]
-    packed = socket.inet_pton(socket.AF_INET6, host)
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return "local"
+    return source_of_host(str(name[0]))
+
+
+def source_of_host(host: str) -> str:
+    """The same for an IP address."""
+    if ":" not in host:
+        return host
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     if packed.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[12:])
     return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"

@@ -20,6 +20,7 @@ from trioet.errors import UsageError
 from trioet.health import secret_file
 from trioet.health.place import parse_place
 from trioet.scon import config_keys as keys
+from trioet.scon.kcp_option import KcpOption
 from trioet.scon.policy import MAX_KEPT, MAX_KEPT_IN_ALL, MAX_SESSIONS, Policy, Secure
 
 MAX_FILE: Final = 256 * 1024
@@ -125,10 +126,10 @@ class SconConfig:
 
     tcp: Annotated[tuple[tuple[str, int], ...], keys.listening] = (("0.0.0.0", 1248),)
     manager: Annotated[str, keys.place] = "127.0.0.1:6620"
-    kcp: Annotated[str, keys.no_kcp] = ""
+    kcp: Annotated[tuple[tuple[str, int], ...], keys.kcp] = ()
     scp: Scp = field(default_factory=Scp)
     tcp_option: TcpOption = field(default_factory=TcpOption)
-    kcp_option: Annotated[None, keys.ignored] = None
+    kcp_option: KcpOption = field(default_factory=KcpOption)
     upstream_option: UpstreamOption = field(default_factory=UpstreamOption)
     manager_option: ManagerOption = field(default_factory=ManagerOption)
     cluster: Cluster = field(default_factory=Cluster)
@@ -391,5 +392,15 @@ def _printable(text: str) -> str:
 
 _KEYS: Final[dict[type, dict[str, type | keys.Reader]]] = {
     kind: _keys_of(kind)
-    for kind in (SconConfig, Scp, TcpOption, UpstreamOption, Resolver, ManagerOption, Cluster, Host)
+    for kind in (
+        SconConfig,
+        Scp,
+        TcpOption,
+        KcpOption,
+        UpstreamOption,
+        Resolver,
+        ManagerOption,
+        Cluster,
+        Host,
+    )
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
 
 from trioet.errors import UsageError
@@ -152,11 +153,24 @@ def names(value: object) -> tuple[str, ...]:
     raise ValueError("a host's name without a port, or a list of such, belongs here")
 
 
-def no_kcp(value: object) -> str:
-    """Nothing: whoever has clients that use KCP is to know that they find nobody here."""
-    if value != "":
-        raise ValueError('KCP is not served: write "" here, and let clients use TCP')
-    return ""
+def kcp(value: object) -> tuple[tuple[str, int], ...]:
+    """Addresses to serve KCP at, or nothing."""
+    found = () if value == "" else listening(value)
+    if found and find_spec("siokcp") is None:
+        raise ValueError(
+            "to serve KCP, siokcp is needed: pip install 'trioet[kcp]'; or write \"\" here, and "
+            "let clients use TCP"
+        )
+    return found
+
+
+def no_fec(value: object) -> int:
+    """0: whoever has clients that send parity is to know that they are not understood here."""
+    if value == 0 and type(value) is int:
+        return 0
+    raise ValueError(
+        "KCP with forward error correction is not served: write 0, and let clients do without it"
+    )
 
 
 def redis(value: object) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from trioet.errors import LocalError
 
@@ -19,8 +19,55 @@ BACKLOG: Final = 1024
 """Clients that come back all at once, after a cut, wait here."""
 
 
+class Opener(Protocol):
+    """Opens a socket at a place; ``shared`` with others (SO_REUSEPORT)."""
+
+    def __call__(self, host: str, port: int, *, shared: bool = False) -> socket.socket:
+        """
+        Raises:
+          OSError: it cannot be had.
+        """
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket of TCP. Host "" is every address of both families."""
+    if not host:
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        return socket.create_server(
+            ("", port),
+            family=family,
+            dualstack_ipv6=both,
+            backlog=BACKLOG,
+            reuse_port=shared,
+        )
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return socket.create_server(found[0][4], family=found[0][0], backlog=BACKLOG, reuse_port=shared)
+
+
+def bind_udp(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket of UDP. Host "" is every address of both families."""
+    both = not host and socket.has_dualstack_ipv6()
+    place = host or ("::" if both else "0.0.0.0")
+    found = socket.getaddrinfo(place, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    sock = socket.socket(found[0][0], socket.SOCK_DGRAM)
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(found[0][4])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def open_listeners(
-    places: Sequence[tuple[str, int]], given: Sequence[socket.socket] = (), each: int = 1
+    places: Sequence[tuple[str, int]],
+    given: Sequence[socket.socket] = (),
+    each: int = 1,
+    opener: Opener = listen,
 ) -> list[socket.socket]:
     """Listen at all ``places``, at each with so many sockets, or more if so many are there.
 
@@ -39,10 +86,10 @@ def open_listeners(
         try:
             if not same:
                 # Alone, for SO_REUSEPORT would share the port with another service, too.
-                with _listen(host, port) as probe:
+                with opener(host, port) as probe:
                     port = probe.getsockname()[1]
             for _ in range(len(same), each):
-                found.append(_listen(host, port, shared=True))
+                found.append(opener(host, port, shared=True))
         except OSError as error:
             for listener in (*found, *left):
                 listener.close()
@@ -64,21 +111,6 @@ def shares(listeners: Sequence[socket.socket], workers: int) -> list[list[socket
         [one for same in by_place.values() for one in same[worker::workers] or [same[0]]]
         for worker in range(workers)
     ]
-
-
-def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    if not host:
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
-        return socket.create_server(
-            ("", port),
-            family=family,
-            dualstack_ipv6=both,
-            backlog=BACKLOG,
-            reuse_port=shared,
-        )
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return socket.create_server(found[0][4], family=found[0][0], backlog=BACKLOG, reuse_port=shared)
 
 
 def _is_at(listener: socket.socket, host: str, port: int) -> bool:

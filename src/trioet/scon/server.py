@@ -26,6 +26,7 @@ from trioet.scon.counters import Counters
 from trioet.scon.directory import Directory, OwnDirectory
 from trioet.scon.policy import Policy, Secure
 from trioet.scon.session import Backend, Call, Dial, Ended, Session
+from trioet.scon.visitor import Visitor
 from trioet.wire.backed import ReplayBudget
 from trioet.wire.scon_arc4 import arc4
 from trioet.wire.scon_handshake import (
@@ -155,19 +156,21 @@ class SconServer:
                 return
         await trio.sleep(ACCEPT_PAUSE_S)
 
-    async def admit(self, sock: socket.socket, preface: bytes = b"") -> None:
+    async def admit(
+        self, sock: socket.socket, preface: bytes = b"", visitor: Visitor | None = None
+    ) -> None:
         """Do with a connection as its request says; ``preface`` was read from it already.
 
-        Returns when the connection, and the session that began with it, are over. Cancellation
-        closes both.
+        ``visitor`` says who is there, if the connection is not the client's own. Returns when the
+        connection, and the session that began with it, are over. Cancellation closes both.
         """
         self.counters.accepts += 1
         sock.setblocking(False)
-        source = source_of(sock)
+        source = visitor.source if visitor else source_of(sock)
         try:
             request, rest = await self._read_request(sock, source, preface)
             if isinstance(request, NewRequest):
-                await self._begin(sock, source, request, rest)
+                await self._begin(sock, source, request, rest, visitor)
             else:
                 await self._resume(sock, source, request, rest)
         except Malformed as error:
@@ -253,7 +256,12 @@ class SconServer:
     # A session
 
     async def _begin(
-        self, sock: socket.socket, source: str, request: NewRequest, rest: bytes
+        self,
+        sock: socket.socket,
+        source: str,
+        request: NewRequest,
+        rest: bytes,
+        visitor: Visitor | None,
     ) -> None:
         sealed = offered(request) and self.policy.secure is not Secure.OFF
         if self.policy.secure is Secure.REQUIRED and not sealed:
@@ -261,7 +269,9 @@ class SconServer:
         private = secrets.randbelow(2**PRIVATE_BITS - 1) + 1
         secret = shared_secret(private, request.public)
         self._check_room(source)
-        call = Call(request.target, request.flags, sock.getpeername()[:2], sock.getsockname()[:2])
+        client = visitor.client if visitor else sock.getpeername()[:2]
+        local = visitor.local if visitor else sock.getsockname()[:2]
+        call = Call(request.target, request.flags, client, local)
         session_id = await self._directory.claim()
         try:
             answer = NewAnswer(session_id, public_key(private))
@@ -289,13 +299,14 @@ class SconServer:
                 source=source,
                 sealed=sealed,
             )
-            await self._live(session, self._line(sock), frame(answer.text()), rest)
+            await self._live(session, self._line(sock, source), frame(answer.text()), rest, visitor)
         finally:
             self._directory.release(session_id)
 
-    def _line(self, sock: socket.socket) -> SocketLine:
+    def _line(self, sock: socket.socket, source: str) -> SocketLine:
         """The connection as a line, with the kernel asking as the policy says."""
         line = SocketLine(sock)
+        line.source = source
         line.ask_after(self.policy.keepalive_interval if self.policy.keepalive else 0)
         return line
 
@@ -317,7 +328,19 @@ class SconServer:
                     return
             raise HandshakeError("there are too many sessions")
 
-    async def _live(self, session: Session, line: SocketLine, greeting: bytes, rest: bytes) -> None:
+    async def _live(
+        self,
+        session: Session,
+        line: SocketLine,
+        greeting: bytes,
+        rest: bytes,
+        visitor: Visitor | None,
+    ) -> None:
+        async def dial(call: Call) -> Backend:
+            if visitor is not None:
+                await visitor.proven()
+            return await self.dial(call)
+
         self.sessions[session.id] = session
         self._sessions_of[session.source] += 1
         self.counters.sessions_begun += 1
@@ -325,7 +348,7 @@ class SconServer:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._use, session, line, 0, lambda: greeting, rest)
-                await session.run(self.dial)
+                await session.run(dial)
         finally:
             del self.sessions[session.id]
             self._sessions_of[session.source] -= 1
@@ -393,7 +416,7 @@ class SconServer:
         def greeting() -> bytes:
             return frame(answer(Code.OK, link.received_count).text())
 
-        await self._use(session, self._line(sock), position, greeting, rest)
+        await self._use(session, self._line(sock, source), position, greeting, rest)
 
     def _fail(
         self,

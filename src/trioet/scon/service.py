@@ -27,7 +27,7 @@ from trioet.health.metrics import Metric
 from trioet.health.place import listen, parse_place, read_token
 from trioet.scon import inherited
 from trioet.scon.config import SconConfig, dump
-from trioet.scon.listeners import open_listeners
+from trioet.scon.listeners import bind_udp, open_listeners
 from trioet.scon.serving import Serving
 from trioet.scon.workers import Workers
 
@@ -103,16 +103,21 @@ class Service:
         self._relays = open_listeners(
             cluster.listen if cluster.redis else (), given.get(inherited.RELAYS, ())
         )
+        self._kcp = open_listeners(
+            config.kcp, given.get(inherited.KCP, ()), config.workers, bind_udp
+        )
         self._managers = _open_manager(config, given.get(inherited.MANAGER, ()), self._token)
         self._predecessor = given.get(inherited.READY, ())
         self._notify = surroundings.notify
         directory = seats_directory(surroundings.runtime, self._listeners[0])
         self._crew: Crew
         if config.workers > 1:
-            self._crew = Workers(config, surroundings.reread, self._listeners, self._relays)
+            self._crew = Workers(
+                config, surroundings.reread, self._listeners, self._relays, self._kcp
+            )
         else:
             self._crew = Serving(
-                config, surroundings.reread, directory, self._listeners, self._relays
+                config, surroundings.reread, directory, self._listeners, self._relays, self._kcp
             )
         self._managing = trio.CancelScope()
         self._ending = False
@@ -203,6 +208,7 @@ class Service:
         sockets = {
             inherited.ACTIVATED if self._activated else inherited.CLIENTS: self._listeners,
             inherited.RELAYS: self._relays,
+            inherited.KCP: self._kcp,
             inherited.MANAGER: self._managers,
             inherited.READY: [its],
         }

@@ -18,6 +18,7 @@ from trioet.health.metrics import Metric, counter, gauge
 from trioet.scon.announcing import announcing, load_hook
 from trioet.scon.cluster import Cluster, join
 from trioet.scon.config import SconConfig, read_key
+from trioet.scon.kcp_listener import KcpListener
 from trioet.scon.management import metrics
 from trioet.scon.relays import RelayDoor
 from trioet.scon.seats import Seat, SeatDirectory, receive, take_seat
@@ -40,7 +41,7 @@ NONE_ANY_MORE: Final = 0
 LOOK_EVERY_S: Final = 0.5
 """How often it is looked whether the last session has ended."""
 
-FIXED: Final = ("tcp", "manager", "manager_option", "cluster", "workers")
+FIXED: Final = ("tcp", "kcp", "kcp_option", "manager", "manager_option", "cluster", "workers")
 """Keys that a reload leaves as they are: they take a restart."""
 
 
@@ -54,8 +55,11 @@ class Serving:
         directory: str,
         listeners: Sequence[socket.socket],
         relays: Sequence[socket.socket] = (),
+        kcp: Sequence[socket.socket] = (),
     ) -> None:
         """``directory`` is where the seats are. Owns the ``listeners``, and those for ``relays``.
+
+        ``kcp`` are UDP sockets for clients; it owns them, too.
 
         Raises:
           UsageError: the hook, or a key's file, cannot be had.
@@ -64,12 +68,14 @@ class Serving:
         self._reread = reread
         self._listeners = listeners
         self._relays = relays
+        self._kcp = kcp
         self._place = directory
         self._directory = SeatDirectory(directory)
         self._cluster: Cluster | None = None
         self._cluster_key = read_key(config.cluster.key_file) if config.cluster.redis else b""
         self.server = SconServer(_targets(config).dial, config.policy(), directory=self._directory)
-        self._accepting = [trio.CancelScope() for _ in (*listeners, *relays)]
+        self._accepting = [trio.CancelScope() for _ in (*listeners, *relays, *kcp)]
+        self._kcp_listeners = [KcpListener(self.server, config.kcp_option) for _ in kcp]
         self._state = "ok"
 
     def __repr__(self) -> str:
@@ -102,6 +108,8 @@ class Serving:
                 nursery.start_soon(self.server.serve, listener, next(scopes))
             for listener in self._relays:
                 nursery.start_soon(door.serve, listener, next(scopes))
+            for kcp_listener, sock in zip(self._kcp_listeners, self._kcp, strict=True):
+                nursery.start_soon(kcp_listener.serve, sock, next(scopes))
             task_status.started()
 
     async def _join(self, stack: AsyncExitStack) -> None:
@@ -171,6 +179,10 @@ class Serving:
                 directory.passed_on,
             ),
         ]
+        if self._kcp_listeners:
+            open_now = sum(one.conversations for one in self._kcp_listeners)
+            name, meaning = "trioet_scon_kcp_connections", "Connections that came by KCP."
+            found.append(gauge(name, meaning, open_now))
         if cluster:
             name, meaning = "trioet_scon_redis_connected", "Whether Redis answered last."
             found.append(gauge(name, meaning, cluster.connected))

@@ -106,12 +106,15 @@ class Workers:
         reread: Callable[[], SconConfig],
         listeners: Sequence[socket.socket],
         relays: Sequence[socket.socket] = (),
+        kcp: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config
         self._reread = reread
         self._listeners = listeners
         self._relays = relays
+        self._kcp = kcp
         self._shares = shares(listeners, config.workers)
+        self._kcp_shares = shares(kcp, config.workers)
         self._workers: dict[int, _Worker] = {}
         self._state = "ok"
         self._restarts = 0
@@ -135,7 +138,7 @@ class Workers:
     ) -> None:
         begun = False
         while self._state == "ok" or not begun:
-            worker = self._start(self._shares[number - 1])
+            worker = self._start(self._shares[number - 1], self._kcp_shares[number - 1])
             try:
                 if await worker.wait_started():
                     self._workers[number] = worker
@@ -155,10 +158,10 @@ class Workers:
                 log.error("worker %d ended with status %d; it is replaced", number, status)
                 await trio.sleep(PAUSE_S)
         # Nobody will serve who comes there: the kernel is to deal out to the others alone.
-        for listener in self._shares[number - 1]:
+        for listener in chain(self._shares[number - 1], self._kcp_shares[number - 1]):
             listener.close()
 
-    def _start(self, listeners: Sequence[socket.socket]) -> _Worker:
+    def _start(self, listeners: Sequence[socket.socket], kcp: Sequence[socket.socket]) -> _Worker:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         try:
@@ -167,6 +170,7 @@ class Workers:
                     {
                         inherited.CLIENTS: listeners,
                         inherited.RELAYS: self._relays,
+                        inherited.KCP: kcp,
                         inherited.CONTROL: [its],
                     }
                 )
@@ -218,7 +222,7 @@ class Workers:
         """Have every worker accept nothing more, and end with its last session."""
         self._state = "retired"
         await self._ask_all(RETIRE)
-        for listener in chain(self._listeners, self._relays):
+        for listener in chain(self._listeners, self._relays, self._kcp):
             listener.close()
 
     async def _ask_all(self, word: bytes) -> dict[int, bytes]:
