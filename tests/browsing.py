@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - Playwright uses it
 import json
 import os
 import shutil
@@ -231,6 +232,17 @@ class Visit:
 
 
 @contextmanager
+def _asyncio_as_it_was() -> Iterator[None]:
+    """Once trio-asyncio is imported every new loop is one of its own, which is of no use here."""
+    policy = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(policy)
+
+
+@contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser of its own, without anything of its user's."""
     program = shutil.which("chromium")
@@ -239,7 +251,7 @@ def chromium() -> Iterator[Browser]:
     if not (Path(trioet.__file__).parent / "web/static/index.html").exists():
         skip_or_fail("needs the page: install trioet where npm is, or run hatch build")
     sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as driver:
+    with _asyncio_as_it_was(), sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=list(FLAGS))
         yield browser
         browser.close()
