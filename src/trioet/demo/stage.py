@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import trio
@@ -27,7 +27,12 @@ from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.demo.cutter import Cutter
 from trioet.server.local import bind_local
-from trioet.server.places import keeper_socket, make_runtime_dir, router_socket_to_serve
+from trioet.server.places import (
+    check_socket_place,
+    keeper_socket,
+    make_runtime_dir,
+    router_socket_to_serve,
+)
 from trioet.server.router import Router
 
 HOST = "demo"
@@ -50,12 +55,17 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage() -> AsyncIterator[Stage]:
-    """Set everything up, and take it all down again, files and processes included."""
+    """Set everything up, and take it all down again, files and processes included.
+
+    Raises:
+      LocalError: there is no place for its sockets.
+    """
     directory = tempfile.mkdtemp(prefix="demo-", dir=make_runtime_dir())
     previous = os.environ.get("TRIOET_RUNTIME_DIR")
     os.environ["TRIOET_RUNTIME_DIR"] = directory
     try:
-        with bind_keeper() as keeper:
+        check_socket_place(router_socket_to_serve())  # told now, and not out of a nursery
+        with _keeper():
             async with trio.open_nursery() as nursery:
                 router_port = await _start_router(nursery)
                 cutter = Cutter(router_port)
@@ -63,13 +73,22 @@ async def open_stage() -> AsyncIterator[Stage]:
                 ssh = await _start_ssh(nursery, directory)
                 yield Stage(ssh, cutter, port)
                 nursery.cancel_scope.cancel()
-            keeper.send_signal(signal.SIGTERM)
     finally:
         if previous is None:
             del os.environ["TRIOET_RUNTIME_DIR"]
         else:
             os.environ["TRIOET_RUNTIME_DIR"] = previous
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _keeper() -> Iterator[None]:
+    """A keeper, for as long as the stage stands; it ends however that ends."""
+    with bind_keeper() as keeper:
+        try:
+            yield
+        finally:
+            keeper.send_signal(signal.SIGTERM)
 
 
 def bind_keeper() -> subprocess.Popen[bytes]:
