@@ -84,13 +84,11 @@ async def echo(stream: EternalStream) -> None:
 
 @asynccontextmanager
 async def cut_often(cutter: Cutter, every: int) -> AsyncIterator[None]:
-    """Cut all connections again and again during the block, after so many bytes and a moment."""
+    """Cut all connections again and again during the block, after so many bytes."""
 
     async def cut() -> None:
         while True:
-            last = cutter.bytes_relayed
-            while cutter.bytes_relayed < last + every:  # noqa: ASYNC110 - nobody tells
-                await trio.sleep(0.001)
+            await cutter.wait_relayed(every)
             cutter.cut()
 
     async with trio.open_nursery() as nursery:

@@ -92,12 +92,6 @@ def piped(
     return made
 
 
-async def carried(cutter: Cutter, amount: int) -> None:
-    """Wait until the network has carried so many bytes more."""
-    enough = cutter.bytes_relayed + amount
-    await until(lambda: cutter.bytes_relayed > enough, PATIENCE_S)
-
-
 @dataclass
 class Cut:
     """A pipe through a network that the test cuts."""
@@ -108,7 +102,7 @@ class Cut:
     async def cut_every(self, amount: int, cuts: int) -> None:
         """Cut after each so many bytes that the network has carried, so often."""
         for _ in range(cuts):
-            await carried(self.cutter, amount)
+            await self.cutter.wait_relayed(amount)
             await self._cut()
 
     async def _cut(self) -> None:
@@ -125,7 +119,8 @@ class Cut:
         """Run something that must succeed though the network is cut so often meanwhile."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.cut_every, every, cuts)
-            await self.host.run_beside(command)
+            with trio.fail_after(PATIENCE_S):
+                await self.host.run_beside(command)
             done = self.cutter.cuts
             nursery.cancel_scope.cancel()
         assert done >= cuts

@@ -17,7 +17,6 @@ import trio
 
 from farside import FarSide
 from keepers import end_keepers, keepers_in
-from piping import carried
 from ports import free_ports
 from trioet.demo.cutter import Cutter
 from tunnelled import carries, connect, connect_when_open, echo, echo_at, exchange, mode
@@ -134,7 +133,7 @@ async def survives(cutter: Cutter, port: int, *, cuts: int) -> None:
 
     async def cut() -> None:
         while cutter.cuts < cuts:
-            await carried(cutter, 200_000)
+            await cutter.wait_relayed(200_000)
             cutter.cut()
 
     with trio.fail_after(PATIENCE_S):

@@ -200,6 +200,19 @@ async def test_with_exit_on_forward_failure_there_is_no_session(
     await until(lambda: "over" in far_side.keeper_log())
 
 
+@GOES_ON
+def test_with_exit_on_forward_failure_no_command_is_run(
+    far_side: FarSide, taken_port: int, tmp_path: Path, option: str
+) -> None:
+    setting = ["-o", "ExitOnForwardFailure=yes", option, f"{taken_port}:localhost:1"]
+    ran = tmp_path / "ran"
+    for options, status in ((setting, 255), ([], 0)):
+        assert not ran.exists()
+        done = far_side.run(*options, "--", "touch", str(ran))
+        assert done.returncode == status, done.stderr
+    assert ran.exists()
+
+
 async def test_a_destination_that_refuses_is_no_forward_failure(
     far_side: FarSide, free_and_nobody: tuple[int, int]
 ) -> None:

@@ -43,11 +43,6 @@ class Troubled:
     port: int
     ports: tuple[int, int]
 
-    async def carried(self, amount: int) -> None:
-        """Wait until the network has carried so many bytes more."""
-        enough = self.cutter.bytes_relayed + amount
-        await until(lambda: self.cutter.bytes_relayed > enough, PATIENCE_S)
-
     async def cut(self) -> None:
         """Cut the connection, as soon as there is one."""
         before = self.cutter.cuts
@@ -105,7 +100,8 @@ async def test_streams_both_ways_come_whole_through_cuts_and_dead_routers(
         for port in trouble.ports * STREAMS:
             streams.start_soon(flood, port, lambda: trouble.cutter.cuts < CUTS)
         for cuts in range(1, CUTS + 1):
-            await trouble.carried(BETWEEN_CUTS)
+            with trio.fail_after(PATIENCE_S):
+                await trouble.cutter.wait_relayed(BETWEEN_CUTS)
             await trouble.cut()
             if cuts in (CUTS // 3, 2 * CUTS // 3):
                 trouble.restart_router()

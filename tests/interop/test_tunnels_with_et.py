@@ -22,7 +22,6 @@ from ptys import Person, at_terminal
 from real_et import NEEDS_ET, EtServer, et_to_trioet, see_prompt, trioet_to_et
 from trioet.demo.cutter import Cutter
 from tunnelled import connect_when_open, echo_at, echo_server, echoes
-from waiting import until
 
 pytestmark = [pytest.mark.interop, pytest.mark.e2e, NEEDS_ET]
 
@@ -221,7 +220,6 @@ async def cut_while_echoing(cutter: Cutter, port: int) -> None:
     for cuts in range(5):
         async with trio.open_nursery() as echoing:
             echoing.start_soon(echoes, port)
-            enough = cutter.bytes_relayed + HALF_A_MEGABYTE // 2
-            await until(lambda: cutter.bytes_relayed > enough)  # noqa: B023
+            await cutter.wait_relayed(HALF_A_MEGABYTE // 2)
             cutter.cut()
         assert cutter.cuts == cuts + 1

@@ -15,6 +15,7 @@ from descriptors import descriptors
 from ends import Foreigner, foreigner, place, receive_exactly
 from trioet.link.resumable import Role
 from trioet.session import server_tunnels as server_tunnels_module
+from trioet.session.listeners import CannotListen
 from trioet.session.server_tunnels import PATIENCE_S, ServerTunnels
 from trioet.wire.channels import ChannelData, ChannelOpen, ChannelOpened, ChannelRefused, Unlisten
 from trioet.wire.forward import Address, Forward, Side, UnixPath, Variable
@@ -36,11 +37,17 @@ def no_descriptor_is_left() -> Iterator[None]:
 
 @asynccontextmanager
 async def tunnels(
-    directory: Path, *listens: Listen, reverse: tuple[Forward, ...] = (), et: bool = False
+    directory: Path,
+    *listens: Listen,
+    reverse: tuple[Forward, ...] = (),
+    et: bool = False,
+    required: bool = False,
 ) -> AsyncIterator[tuple[Foreigner, ServerTunnels]]:
     """A server's tunnels, and the client that the test plays."""
     features = () if et else ("channels",)
-    payload = InitialPayload(listens=listens, reverse_tunnels=reverse, features=features)
+    payload = InitialPayload(
+        listens=listens, listens_required=required, reverse_tunnels=reverse, features=features
+    )
     with ExitStack() as in_the_end:
         async with foreigner(Role.SERVER, et=et) as peer:
             made = ServerTunnels(
@@ -79,6 +86,20 @@ async def test_a_variable_is_a_private_socket_that_goes_with_the_session(runtime
         async with await trio.open_unix_socket(path):
             await until(lambda: len(peer.heard) == 2)
     assert os.listdir(runtime_dir) == []
+
+
+async def test_without_what_is_required_there_is_no_program(runtime_dir: Path) -> None:
+    one, nobodys = Listen(1, HERE), Listen(2, UnixPath("/nowhere/socket"))
+    async with tunnels(runtime_dir, one, required=True) as (_, made):
+        assert await made.begin() == ({}, [])
+    async with tunnels(runtime_dir, one, nobodys, required=True) as (peer, made):
+        with pytest.raises(CannotListen):
+            await made.begin()
+        await until(lambda: len(peer.heard) == 2)
+        assert {bool(each.error) for each in peer.heard if isinstance(each, Listening)} == {
+            False,
+            True,
+        }
 
 
 async def test_socks_at_the_server_s_side_asks_the_client(runtime_dir: Path) -> None:

@@ -25,6 +25,7 @@ payloads = st.builds(
     jumphost=st.booleans(),
     features=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     exec=st.none() | execs,
+    listens_required=st.booleans(),
 )
 
 

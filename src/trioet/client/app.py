@@ -266,19 +266,8 @@ class Client:
           StepFailed: no session could be had.
           SessionLost: there was one, and the server no longer knows it.
         """
-        payload = InitialPayload(
-            environment=self._wish.environment,
-            jumphost=self._wish.jumphost is not None,
-            reverse_tunnels=self.tunnels.reverse_tunnels,
-        )
-        if not self._unanswered:
-            payload = replace(
-                payload, features=FEATURES, exec=self._wish.exec, listens=self.tunnels.listens
-            )
-        self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
-        if self._wish.exec.pty:
-            self._send_size()
         try:
+            await self._ask()
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._keep_connected)
@@ -291,10 +280,34 @@ class Client:
                 nursery.cancel_scope.cancel()
         finally:
             self._screen.restore()
+            self.tunnels.close()
             self.link.close()
         if self._failure is not None:
             raise self._failure
         return self._exit_status()
+
+    async def _ask(self) -> None:
+        """Ask for the session."""
+        wish = self._wish
+        runs = wish.exec
+        if wish.exit_on_forward_failure and not await self.tunnels.bind():
+            runs = replace(runs, nothing=True)
+        payload = InitialPayload(
+            environment=wish.environment,
+            jumphost=wish.jumphost is not None,
+            reverse_tunnels=self.tunnels.reverse_tunnels,
+        )
+        if not self._unanswered:
+            payload = replace(
+                payload,
+                features=FEATURES,
+                exec=runs,
+                listens=self.tunnels.listens,
+                listens_required=wish.exit_on_forward_failure,
+            )
+        self.link.send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
+        if wish.exec.pty:
+            self._send_size()
 
     async def _enter(self, nursery: trio.Nursery) -> None:
         self._patience.deadline = trio.current_time() + RESPONSE_DEADLINE_S

@@ -17,8 +17,8 @@ from trioet.errors import StepFailed
 from trioet.link.resumable import ResumableLink
 from trioet.session.channel import Traffic
 from trioet.session.forwards import Forwards
-from trioet.session.listeners import CannotListen
-from trioet.session.tunnels import Tunnel
+from trioet.session.listeners import Bound, CannotListen
+from trioet.session.tunnels import Tunnel, bind
 from trioet.wire.channels import ChannelOpen, TrioetChannels, Unlisten
 from trioet.wire.et_channels import EtChannels
 from trioet.wire.forward import LOOPBACK, Address, Endpoint, Forward, Side, Variable
@@ -42,6 +42,8 @@ class Wanted:
     chosen: int = 0
     """The port, where any was asked for."""
     failure: str = ""
+    bound: Bound | None = None
+    """What is bound before the session begins, until it does."""
 
 
 class ClientTunnels:
@@ -95,6 +97,28 @@ class ClientTunnels:
 
     # Their life
 
+    async def bind(self) -> bool:
+        """Have the places on this side before anything is run, as ssh has them.
+
+        Return False if one cannot be had; :meth:`begin` says so. :meth:`close` comes later.
+        """
+        for wanted in self._wanted.values():
+            where = wanted.forward.listen
+            if wanted.forward.side is Side.REMOTE or isinstance(where, Variable):
+                continue
+            try:
+                wanted.bound = await bind(where, datagrams=wanted.forward.datagrams)
+            except CannotListen as error:
+                wanted.failure = str(error)
+                return False
+        return True
+
+    def close(self) -> None:
+        """Give up what was bound and never used. The tunnels end with their nursery."""
+        for wanted in self._wanted.values():
+            if wanted.bound is not None:
+                wanted.bound.close()
+
     def begin(self, link: ResumableLink, agreed: bool, nursery: trio.Nursery) -> Forwards:
         """The server has answered: open what listens here, in ``nursery``.
 
@@ -105,7 +129,9 @@ class ClientTunnels:
         self._nursery = nursery
         self._forwards = Forwards(link, peer, self, nursery, FIRST_NUMBER)
         for wanted in list(self._wanted.values()):
-            if self._possible(wanted) and wanted.forward.side is Side.LOCAL:
+            if wanted.failure:
+                self._failed(wanted, wanted.failure)
+            elif self._possible(wanted) and wanted.forward.side is Side.LOCAL:
                 self._open(wanted)
         return self._forwards
 
@@ -136,8 +162,9 @@ class ClientTunnels:
         assert self._nursery is not None, "begin() comes first"
         where = wanted.forward.listen
         assert not isinstance(where, Variable), "refused by the command line"
+        bound, wanted.bound = wanted.bound, None
         try:
-            await self._nursery.start(tunnel.run, where)
+            await self._nursery.start(tunnel.run, bound or where)
         except CannotListen as error:
             if wanted.number in self._wanted:  # else it was cancelled meanwhile
                 self._failed(wanted, str(error))

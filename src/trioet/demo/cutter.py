@@ -23,6 +23,7 @@ class Cutter:
         self.bytes_relayed = 0
         self._port = port
         self._open: set[trio.SocketStream] = set()
+        self._relayed = trio.lowlevel.ParkingLot()
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen on a free port of 127.0.0.1 until cancelled; ``started`` gives it."""
@@ -35,6 +36,12 @@ class Cutter:
         while True:
             await trio.sleep(seconds)
             self.cut()
+
+    async def wait_relayed(self, amount: int) -> None:
+        """Wait until so many bytes more went through, both ways together."""
+        enough = self.bytes_relayed + amount
+        while self.bytes_relayed < enough:
+            await self._relayed.park()
 
     def cut(self) -> None:
         """Reset every connection, both ends: what is under way is lost."""
@@ -69,6 +76,7 @@ class Cutter:
             async for data in source:
                 await sink.send_all(data)
                 self.bytes_relayed += len(data)
+                self._relayed.unpark_all()
             await sink.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             both.cancel()

@@ -6,6 +6,7 @@ All of it with the rights of the session's user, whose keeper this is.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable
 from typing import Final
@@ -66,6 +67,9 @@ class ServerTunnels:
 
         Return, when these are there, the variables that the program is to have, and for a
         real ET, which has no other way to hear it, what could not be had.
+
+        Raises:
+          CannotListen: a place cannot be had, and the client wants nothing run without.
         """
         environment: dict[bytes, bytes] = {}
         failures: list[str] = []
@@ -82,6 +86,7 @@ class ServerTunnels:
         return environment, failures
 
     async def _begin_all(self, environment: dict[bytes, bytes]) -> None:
+        required = self._payload.listens_required
         others = []
         for listen in self._payload.listens:
             tunnel = self._tunnel(listen)
@@ -90,9 +95,11 @@ class ServerTunnels:
             else:
                 others.append(done := trio.Event())
                 self._nursery.start_soon(self._listen, listen, tunnel, {}, done)
-        with trio.move_on_after(PATIENCE_S):
+        with trio.move_on_after(math.inf if required else PATIENCE_S):
             for done in others:
                 await done.wait()
+        if required and len(self._tunnels) < len(self._payload.listens):
+            raise CannotListen("a tunnel that the session is not to be without cannot be had")
 
     def close(self) -> None:
         """Remove what was placed in the file system. The tasks end with their nursery."""

@@ -24,6 +24,7 @@ from trioet.session.audience import Audience
 from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.guest import Grant, NoTunnels
 from trioet.session.keyboard import Keyboard, Took
+from trioet.session.listeners import CannotListen
 from trioet.session.program import (
     login_shell,
     shell_command,
@@ -326,7 +327,10 @@ class TerminalSession:
 
     async def _run_program(self, wish: Exec) -> SessionOver:
         assert self._tunnels is not None, "there since the first packet"
-        tunnels, failures = await self._tunnels.begin()
+        try:
+            tunnels, failures = await self._tunnels.begin()
+        except CannotListen as error:
+            return SessionOver(reason=str(error))
         for failure in failures:
             self._print(f"trioet: {failure}\r\n".encode(errors="replace"))
         if wish.nothing:

@@ -36,6 +36,15 @@ _Source: TypeAlias = tuple[Any, ...]
 _Flow: TypeAlias = tuple[socket.socket, _Source]
 
 
+async def bind(where: Endpoint, *, datagrams: bool) -> Bound:
+    """Have the place, for a tunnel that is to run later. The caller closes it if none does.
+
+    Raises:
+      CannotListen: it cannot be had.
+    """
+    return await (open_datagrams if datagrams else open_listener)(where)
+
+
 class Tunnel:
     """Something that listens on this side, and what has come through it."""
 
@@ -75,10 +84,10 @@ class Tunnel:
 
     async def run(
         self,
-        where: Endpoint,
+        where: Endpoint | Bound,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen there until :meth:`close`.
+        """Listen until :meth:`close`, at a place or with what :func:`bind` returned.
 
         Raises:
           CannotListen: the place cannot be had, or :meth:`close` came first. ``task_status``
@@ -87,16 +96,15 @@ class Tunnel:
         listened = False
         with self._scope:
             try:
-                if self._datagrams:
-                    with await open_datagrams(where) as bound:
-                        self.port, listened = bound.port, True
-                        task_status.started()
+                if not isinstance(where, Bound):
+                    where = await bind(where, datagrams=self._datagrams)
+                with where as bound:
+                    self.port, listened = bound.port, True
+                    task_status.started()
+                    if isinstance(bound, Listener):
+                        await self._accept(bound)
+                    else:
                         await self._hear(bound)
-                else:
-                    with await open_listener(where) as listener:
-                        self.port, listened = listener.port, True
-                        task_status.started()
-                        await self._accept(listener)
             except OSError as error:
                 log.error("%s: listens no longer: %s", self._name, error)
         if not listened:

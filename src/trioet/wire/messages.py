@@ -124,7 +124,8 @@ class InitialPayload:
     """The first packet of a client: what the session shall be.
 
     ``features``, ``exec`` and ``listens`` are trioet's offer; a C++ server ignores them, and
-    a trioet server ``reverse_tunnels`` if it takes the ``listens``.
+    a trioet server ``reverse_tunnels`` if it takes the ``listens``. With ``listens_required``
+    nothing is run unless it has all of them.
     """
 
     environment: Mapping[bytes, bytes] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class InitialPayload:
     features: tuple[str, ...] = ()
     exec: Exec | None = None
     listens: tuple[Listen, ...] = ()
+    listens_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +383,8 @@ def encode_initial_payload(payload: InitialPayload) -> bytes:
             message.offer.exec.nothing = True
     for listen in payload.listens:
         fill_listen(message.offer.listens.add(), listen)
+    if payload.listens_required:
+        message.offer.listens_required = True
     return message.SerializeToString()
 
 
@@ -411,6 +415,7 @@ def decode_initial_payload(data: bytes) -> InitialPayload:
         features=tuple(map(_text, message.offer.features)),
         exec=wish,
         listens=tuple(map(read_listen, message.offer.listens)),
+        listens_required=message.offer.listens_required,
     )
 
 

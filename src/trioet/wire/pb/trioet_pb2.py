@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrioet/wire/pb/trioet.proto\x12\ntrioet.ext\"^\n\x05Offer\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0c\x12\x1e\n\x04\x65xec\x18\x02 \x01(\x0b\x32\x10.trioet.ext.Exec\x12#\n\x07listens\x18\x03 \x03(\x0b\x32\x12.trioet.ext.Listen\"5\n\x04\x45xec\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x0c\x12\x0b\n\x03pty\x18\x02 \x01(\x08\x12\x0f\n\x07nothing\x18\x03 \x01(\x08\"-\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x0c\"=\n\x0bSessionOver\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0e\n\x06signal\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\x0c\"F\n\x08\x45ndpoint\x12\x0c\n\x04host\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x01(\x0c\x12\x10\n\x08variable\x18\x04 \x01(\x0c\"d\n\x06Listen\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12&\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x14.trioet.ext.Endpoint\x12\x0f\n\x07\x64ynamic\x18\x03 \x01(\x08\x12\x11\n\tdatagrams\x18\x04 \x01(\x08\"(\n\tListening\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\"k\n\x0b\x43hannelOpen\x12\x0e\n\x06listen\x18\x01 \x01(\x04\x12)\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x14.trioet.ext.Endpoint\x12\x0e\n\x06\x63redit\x18\x03 \x01(\x04\x12\x11\n\tdatagrams\x18\x04 \x01(\x08\"O\n\x0cRelayFailure\x12\r\n\x05relay\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\x0c\x12\x0f\n\x07unknown\x18\x03 \x01(\x08\x12\x0f\n\x07refused\x18\x04 \x01(\x08\"1\n\x0cIntroduction\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrioet/wire/pb/trioet.proto\x12\ntrioet.ext\"x\n\x05Offer\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0c\x12\x1e\n\x04\x65xec\x18\x02 \x01(\x0b\x32\x10.trioet.ext.Exec\x12#\n\x07listens\x18\x03 \x03(\x0b\x32\x12.trioet.ext.Listen\x12\x18\n\x10listens_required\x18\x04 \x01(\x08\"5\n\x04\x45xec\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x0c\x12\x0b\n\x03pty\x18\x02 \x01(\x08\x12\x0f\n\x07nothing\x18\x03 \x01(\x08\"-\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x03(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x0c\"=\n\x0bSessionOver\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0e\n\x06signal\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\x0c\"F\n\x08\x45ndpoint\x12\x0c\n\x04host\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x01(\x0c\x12\x10\n\x08variable\x18\x04 \x01(\x0c\"d\n\x06Listen\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12&\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x14.trioet.ext.Endpoint\x12\x0f\n\x07\x64ynamic\x18\x03 \x01(\x08\x12\x11\n\tdatagrams\x18\x04 \x01(\x08\"(\n\tListening\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\r\n\x05\x65rror\x18\x02 \x01(\x0c\"k\n\x0b\x43hannelOpen\x12\x0e\n\x06listen\x18\x01 \x01(\x04\x12)\n\x0b\x64\x65stination\x18\x02 \x01(\x0b\x32\x14.trioet.ext.Endpoint\x12\x0e\n\x06\x63redit\x18\x03 \x01(\x04\x12\x11\n\tdatagrams\x18\x04 \x01(\x08\"O\n\x0cRelayFailure\x12\r\n\x05relay\x18\x01 \x01(\x0c\x12\x0e\n\x06reason\x18\x02 \x01(\x0c\x12\x0f\n\x07unknown\x18\x03 \x01(\x08\x12\x0f\n\x07refused\x18\x04 \x01(\x08\"1\n\x0cIntroduction\x12\x12\n\npublic_key\x18\x01 \x01(\x0c\x12\r\n\x05proof\x18\x02 \x01(\x0c')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,23 +32,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trioet.wire.pb.trioet_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OFFER']._serialized_start=43
-  _globals['_OFFER']._serialized_end=137
-  _globals['_EXEC']._serialized_start=139
-  _globals['_EXEC']._serialized_end=192
-  _globals['_ACCEPTED']._serialized_start=194
-  _globals['_ACCEPTED']._serialized_end=239
-  _globals['_SESSIONOVER']._serialized_start=241
-  _globals['_SESSIONOVER']._serialized_end=302
-  _globals['_ENDPOINT']._serialized_start=304
-  _globals['_ENDPOINT']._serialized_end=374
-  _globals['_LISTEN']._serialized_start=376
-  _globals['_LISTEN']._serialized_end=476
-  _globals['_LISTENING']._serialized_start=478
-  _globals['_LISTENING']._serialized_end=518
-  _globals['_CHANNELOPEN']._serialized_start=520
-  _globals['_CHANNELOPEN']._serialized_end=627
-  _globals['_RELAYFAILURE']._serialized_start=629
-  _globals['_RELAYFAILURE']._serialized_end=708
-  _globals['_INTRODUCTION']._serialized_start=710
-  _globals['_INTRODUCTION']._serialized_end=759
+  _globals['_OFFER']._serialized_end=163
+  _globals['_EXEC']._serialized_start=165
+  _globals['_EXEC']._serialized_end=218
+  _globals['_ACCEPTED']._serialized_start=220
+  _globals['_ACCEPTED']._serialized_end=265
+  _globals['_SESSIONOVER']._serialized_start=267
+  _globals['_SESSIONOVER']._serialized_end=328
+  _globals['_ENDPOINT']._serialized_start=330
+  _globals['_ENDPOINT']._serialized_end=400
+  _globals['_LISTEN']._serialized_start=402
+  _globals['_LISTEN']._serialized_end=502
+  _globals['_LISTENING']._serialized_start=504
+  _globals['_LISTENING']._serialized_end=544
+  _globals['_CHANNELOPEN']._serialized_start=546
+  _globals['_CHANNELOPEN']._serialized_end=653
+  _globals['_RELAYFAILURE']._serialized_start=655
+  _globals['_RELAYFAILURE']._serialized_end=734
+  _globals['_INTRODUCTION']._serialized_start=736
+  _globals['_INTRODUCTION']._serialized_end=785
 # @@protoc_insertion_point(module_scope)

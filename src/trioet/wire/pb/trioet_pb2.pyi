@@ -7,14 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Offer(_message.Message):
-    __slots__ = ("features", "exec", "listens")
+    __slots__ = ("features", "exec", "listens", "listens_required")
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
     LISTENS_FIELD_NUMBER: _ClassVar[int]
+    LISTENS_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     features: _containers.RepeatedScalarFieldContainer[bytes]
     exec: Exec
     listens: _containers.RepeatedCompositeFieldContainer[Listen]
-    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ..., listens: _Optional[_Iterable[_Union[Listen, _Mapping]]] = ...) -> None: ...
+    listens_required: bool
+    def __init__(self, features: _Optional[_Iterable[bytes]] = ..., exec: _Optional[_Union[Exec, _Mapping]] = ..., listens: _Optional[_Iterable[_Union[Listen, _Mapping]]] = ..., listens_required: _Optional[bool] = ...) -> None: ...
 
 class Exec(_message.Message):
     __slots__ = ("command", "pty", "nothing")
