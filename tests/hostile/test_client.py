@@ -20,9 +20,9 @@ from trio.testing import MockClock
 from trioet.client.app import Client, Wish
 from trioet.client.console import open_console
 from trioet.errors import TrioetError
+from trioet.link.accepting import accept
 from trioet.link.attachment import PROOF_DEADLINE_S
 from trioet.link.dial import dial
-from trioet.link.door import accept
 from trioet.link.line import LineBroken, SocketLine
 from trioet.link.resumable import ResumableLink, Role
 from trioet.wire.framing import HANDSHAKE_LENGTH, PACKET_LENGTH, handshake_frame, packet_frame

@@ -50,7 +50,7 @@ NOT_CANCELLED = {
 
 pytestmark = pytest.mark.proof
 
-NOT_OF_A_LINE = {"door", "refusals"}
+NOT_OF_A_LINE = {"accepting", "door", "refusals"}
 """Before there is one: tests/link/test_door.py, and test_server.py among the hostile."""
 
 MODULES = [

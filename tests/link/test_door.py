@@ -9,17 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioet.link import door as door_module
-from trioet.link.door import (
-    DEADLINE_S,
+from trioet.link import accepting as accepting_module
+from trioet.link.accepting import (
     MAX_WAITING_PER_SOURCE,
-    PARK_S,
-    PENALISED_DEADLINE_S,
+    PENALISED_PATIENCE_S,
     PENALISED_WAITING,
-    Arrival,
-    Door,
-    Verdict,
 )
+from trioet.link.door import DEADLINE_S, PARK_S, Arrival, Door, Verdict
 from trioet.link.refusals import FREE
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import Handshake, connect_request_frame
@@ -158,7 +154,7 @@ async def test_who_was_refused_often_gets_little_room_and_time(
     await until(lambda: f"waiting={PENALISED_WAITING}" in repr(house.door))
     begun = trio.current_time()
     assert await streams[-1].receive_some() == b""
-    assert trio.current_time() - begun <= PENALISED_DEADLINE_S
+    assert trio.current_time() - begun <= PENALISED_PATIENCE_S
     assert (await answer_to(house, HELLO))[0] is not None, "and still it is not shut out"
     for stream in streams:
         await stream.aclose()
@@ -181,7 +177,7 @@ async def test_little_is_held_for_who_waits(house: House) -> None:
 async def test_a_full_door_lets_the_oldest_go(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door_module, "MAX_WAITING", 3)
+    monkeypatch.setattr(accepting_module, "MAX_WAITING", 3)
     streams = [await house.knock() for _ in range(4)]
     with trio.fail_after(5):
         assert await streams[0].receive_some() == b""

@@ -14,19 +14,15 @@ from descriptors import descriptors
 from scon_caller import Caller
 from scon_ends import QUICK, dial_port, echo, listen, serving
 from trioet.errors import UsageError
+from trioet.link.accepting import MAX_WAITING_PER_SOURCE
 from trioet.link.line import LineBroken
+from trioet.link.refusals import FREE
 from trioet.scon import server as scon_server
 from trioet.scon.counters import Counters
 from trioet.scon.directory import LAST_ID, OwnDirectory
 from trioet.scon.opening import open_scon_stream
 from trioet.scon.policy import Policy, Secure
-from trioet.scon.server import (
-    MAX_WAITING_PER_SOURCE,
-    Backend,
-    Call,
-    Ended,
-    SconServer,
-)
+from trioet.scon.server import Backend, Call, Ended, SconServer
 from trioet.wire import scon_arc4
 from trioet.wire.scon_handshake import FrameReader, frame
 from trioet.wire.scon_kept import BLOCK
@@ -181,9 +177,11 @@ async def test_who_floods_the_door_loses_its_own_oldest() -> None:
         async with serving() as ends:
             caller = ends.caller()
             first = await caller.connect()
-            others = [await caller.connect() for _ in range(MAX_WAITING_PER_SOURCE)]
+            many = MAX_WAITING_PER_SOURCE + int(FREE)
+            others = [await caller.connect() for _ in range(many)]
             caller.stream = first
             assert await caller.hears_end()
+            assert not ends.server.refusals.penalised("127.0.0.1"), "it gave way, that is all"
             await caller.begin()
             for stream in others:
                 await stream.aclose()

@@ -7,12 +7,8 @@ client id leads. Nothing that arrives here may do more than close its own connec
 
 from __future__ import annotations
 
-import errno
 import logging
-import math
-import os
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum, auto
@@ -21,6 +17,7 @@ from typing import Final, TypeAlias
 import trio
 
 from trioet.errors import FrameError, MessageError, PeerError
+from trioet.link.accepting import WaitingRoom, accept
 from trioet.link.line import source_of
 from trioet.link.refusals import Refusals
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
@@ -41,31 +38,14 @@ DEADLINE_S: Final = 10.0
 PARK_S: Final = 8.0
 """How long a client may wait for its keeper to register; then it is sent to try again."""
 
-MAX_WAITING: Final = 512
-"""Connections that have not said who they are; the oldest goes first."""
-
-MAX_WAITING_PER_SOURCE: Final = 64
-
-PENALISED_DEADLINE_S: Final = 2.0
-PENALISED_WAITING: Final = 16
-"""Time and room for a source that was refused often. Who comes to resume needs a round trip."""
-
 HELD: Final = 16 * 1024
 """Receive buffer of a connection that has not said who it is. The kernel doubles it."""
-
-ACCEPT_PAUSE_S: Final = 0.1
-"""After accept failed for want of memory, or of a descriptor that nobody could give up."""
-
-SHORTAGE_TOLD_EVERY_S: Final = 3600.0
-"""How often a shortage of descriptors is told in the log, at most."""
 
 _SO_BUF_LOCK: Final = 72
 """asm-generic/socket.h, Linux 5.14: whether a buffer's size is fixed, or the kernel's to tune."""
 
 TLS_HANDSHAKE: Final = b"\x16\x03"
 """How a TLS connection begins: a record of type handshake, major version 3 (RFC 8446, 5.1)."""
-
-_OUT_OF_DESCRIPTORS: Final = {errno.EMFILE, errno.ENFILE}
 
 Arrival: TypeAlias = tuple[socket.socket, bytes]
 """A connection, and the bytes read from it so far: its ConnectRequest first."""
@@ -97,25 +77,21 @@ class Door:
         """``in_tls`` takes connections that begin with TLS, within the same deadline, and raises
         PeerError or OSError if nothing comes of one; without it they are refused."""
         self.refusals = refusals or Refusals()
+        self.room = WaitingRoom(self.refusals)
         self.accepted = 0
         self._deliver = deliver
         self._in_tls = in_tls
-        self._waiting: dict[trio.CancelScope, str] = {}
-        self._per_source: Counter[str] = Counter()
         self._changed = trio.lowlevel.ParkingLot()
-        self._left = trio.lowlevel.ParkingLot()
-        self._reserve = Reserve()
 
     def __repr__(self) -> str:
         return (
             f"<Door accepted={self.accepted} refused={self.refusals.count} "
-            f"waiting={len(self._waiting)}>"
+            f"waiting={len(self.room)}>"
         )
 
     async def wait_empty(self) -> None:
         """Wait until nobody is in the door. Cancellation changes nothing."""
-        while self._waiting:
-            await self._left.park()
+        await self.room.wait_empty()
 
     def registrations_changed(self) -> None:
         """Ids came or went: parked clients are looked at again."""
@@ -136,33 +112,15 @@ class Door:
                     try:
                         connection, _ = await accept(listener)
                     except OSError as error:
-                        await self.cannot_accept(listener, error)
+                        await self.room.cannot_accept(listener, error)
                         continue
                     self.accepted += 1
                     nursery.start_soon(self._admit, connection)
 
-    async def cannot_accept(self, listener: socket.socket, error: OSError) -> None:
-        """Make room after accept(2) failed, or wait a little; then it may be tried again."""
-        if error.errno in (errno.ECONNABORTED, errno.EPROTO):
-            return
-        self._reserve.tell(error)
-        if error.errno in _OUT_OF_DESCRIPTORS:
-            if self._waiting:
-                self._drop_oldest("the door was full")
-                await self._left.park()
-                return
-            if self._reserve.spend_on(listener):
-                return
-        await trio.sleep(ACCEPT_PAUSE_S)
-
     async def _admit(self, sock: socket.socket) -> None:
         source = source_of(sock)
-        penalised = self.refusals.penalised(source)
-        with trio.CancelScope() as scope:
-            self._make_room(source, PENALISED_WAITING if penalised else MAX_WAITING_PER_SOURCE)
-            self._waiting[scope] = source
-            self._per_source[source] += 1
-            deadline = PENALISED_DEADLINE_S if penalised else DEADLINE_S
+        with self.room.seat(source):
+            deadline = self.room.patience(source, DEADLINE_S)
             try:
                 await self._greet(sock, source, deadline)
             except (PeerError, OSError) as error:
@@ -174,25 +132,6 @@ class Door:
             except trio.Cancelled:
                 sock.close()
                 raise
-            finally:
-                del self._waiting[scope]
-                self._per_source[source] -= 1
-                if not self._per_source[source]:
-                    del self._per_source[source]
-                self._left.unpark_all()
-
-    def _make_room(self, source: str, allowed: int) -> None:
-        if self._per_source[source] >= allowed:
-            self._drop_oldest("too many from there were waiting", source)
-        elif len(self._waiting) >= MAX_WAITING:
-            self._drop_oldest("the door was full")
-
-    def _drop_oldest(self, why: str, source: str | None = None) -> None:
-        for scope, known in self._waiting.items():
-            if not scope.cancel_called and source in (None, known):
-                self.refusals.note(known, why, points=0)
-                scope.cancel()
-                return
 
     async def _greet(self, sock: socket.socket, source: str, deadline: float) -> None:
         with trio.fail_after(deadline):
@@ -230,65 +169,6 @@ class Door:
         if verdict is Verdict.LATER:
             _hold_little(arrival[0])
         return verdict
-
-
-class Reserve:
-    """A descriptor kept for the day when there is no other.
-
-    With it the connection at the head of the queue can be taken and closed, so that its
-    client comes again at once instead of waiting for nothing.
-    """
-
-    def __init__(self) -> None:
-        self._descriptor: int | None = None
-        self._told = -math.inf
-        self._refill()
-
-    def _refill(self) -> None:
-        if self._descriptor is None:
-            with suppress(OSError):
-                self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def tell(self, error: OSError) -> None:
-        """Put the shortage into the log, once."""
-        if trio.current_time() >= self._told + SHORTAGE_TOLD_EVERY_S:
-            self._told = trio.current_time()
-            log.error("cannot accept: %s; those who wait longest are dropped", error.strerror)
-
-    def spend_on(self, listener: socket.socket) -> bool:
-        """Take one connection and close it; False when that could not be done."""
-        self._refill()
-        if self._descriptor is None:
-            return False
-        os.close(self._descriptor)
-        self._descriptor = None
-        try:
-            listener.accept()[0].close()
-        except OSError:
-            return False
-        finally:
-            self._refill()
-        return True
-
-    def __del__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-
-
-async def accept(listener: socket.socket) -> tuple[socket.socket, object]:
-    """Accept a connection, as a plain non-blocking socket.
-
-    Raises:
-      OSError: accept(2) failed.
-    """
-    while True:
-        await trio.lowlevel.wait_readable(listener)
-        try:
-            connection, address = listener.accept()
-        except BlockingIOError:
-            continue
-        connection.setblocking(False)
-        return connection, address
 
 
 async def _begins_with_tls(sock: socket.socket) -> bool:

@@ -15,8 +15,8 @@ from typing import Final, TypeAlias
 import trio
 
 from trioet.errors import FrameError, PeerError
+from trioet.link.accepting import ACCEPT_PAUSE_S, accept
 from trioet.link.dial import dial
-from trioet.link.door import ACCEPT_PAUSE_S, accept
 from trioet.link.line import Line, LineBroken, SocketLine
 from trioet.wire.scon_relay import (
     ANSWER_SIZE,

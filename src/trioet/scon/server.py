@@ -6,7 +6,6 @@ one. Nothing that arrives here may do more than close its own connection.
 
 from __future__ import annotations
 
-import errno
 import hmac
 import logging
 import secrets
@@ -19,7 +18,7 @@ from typing import Final
 import trio
 
 from trioet.errors import FrameError, HandshakeError, PeerError, TooFarBehind
-from trioet.link.door import ACCEPT_PAUSE_S, Reserve, accept
+from trioet.link.accepting import WaitingRoom, accept
 from trioet.link.line import LineBroken, SocketLine, source_of
 from trioet.link.refusals import Refusals
 from trioet.scon.counters import Counters
@@ -50,15 +49,6 @@ from trioet.wire.sealing import Direction
 __all__ = ["Backend", "Call", "Dial", "Ended", "SconServer"]
 
 log = logging.getLogger(__name__)
-
-MAX_WAITING: Final = 512
-"""Connections that have not said what they want; the oldest goes first."""
-
-MAX_WAITING_PER_SOURCE: Final = 64
-
-PENALISED_DEADLINE_S: Final = 2.0
-PENALISED_WAITING: Final = 16
-"""Time and room for a source that was refused often."""
 
 TRIM_EVERY_S: Final = 5.0
 QUIET_S: Final = 30.0
@@ -93,14 +83,11 @@ class SconServer:
         """Those that live, by id, the oldest first. Not to be changed."""
         self._directory: Directory = directory or OwnDirectory()
         self._budget = ReplayBudget(self.policy.max_kept_in_all)
-        self._waiting: dict[trio.CancelScope, str] = {}
-        self._per_source: Counter[str] = Counter()
+        self._room = WaitingRoom(self.refusals)
         self._sessions_of: Counter[str] = Counter()
-        self._left = trio.lowlevel.ParkingLot()
-        self._reserve = Reserve()
 
     def __repr__(self) -> str:
-        return f"<SconServer sessions={len(self.sessions)} waiting={len(self._waiting)}>"
+        return f"<SconServer sessions={len(self.sessions)} waiting={len(self._room)}>"
 
     @property
     def policy(self) -> Policy:
@@ -139,22 +126,9 @@ class SconServer:
                 connection, _ = await accept(listener)
             except OSError as error:
                 self.counters.accept_fails += 1
-                await self._cannot_accept(listener, error)
+                await self._room.cannot_accept(listener, error)
             else:
                 nursery.start_soon(self.admit, connection)
-
-    async def _cannot_accept(self, listener: socket.socket, error: OSError) -> None:
-        if error.errno in (errno.ECONNABORTED, errno.EPROTO):
-            return
-        self._reserve.tell(error)
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            if self._waiting:
-                self._drop_oldest("no more connections can be open")
-                await self._left.park()
-                return
-            if self._reserve.spend_on(listener):
-                return
-        await trio.sleep(ACCEPT_PAUSE_S)
 
     async def admit(
         self, sock: socket.socket, preface: bytes = b"", visitor: Visitor | None = None
@@ -190,48 +164,25 @@ class SconServer:
     async def _read_request(
         self, sock: socket.socket, source: str, preface: bytes
     ) -> tuple[Request, bytes]:
-        penalised = self.refusals.penalised(source)
-        timeout = self.policy.handshake_timeout
-        if penalised:
-            timeout = min(timeout, PENALISED_DEADLINE_S)
-        self._make_room(source, PENALISED_WAITING if penalised else MAX_WAITING_PER_SOURCE)
         reader = FrameReader()
         text = reader.feed(preface)
-        with trio.fail_after(timeout) as scope:
-            self._waiting[scope] = source
-            self._per_source[source] += 1
-            try:
-                while text is None:
-                    try:
-                        data = sock.recv(reader.wanted)
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_readable(sock)
-                        continue
-                    if not data and reader.idle:
-                        raise LineBroken("closed without a word")
-                    if not data:
-                        raise FrameError("closed before a request was whole")
-                    text = reader.feed(data)
-            finally:
-                del self._waiting[scope]
-                self._per_source[source] -= 1
-                if not self._per_source[source]:
-                    del self._per_source[source]
-                self._left.unpark_all()
+        patience = self._room.patience(source, self.policy.handshake_timeout)
+        with self._room.seat(source) as seat, trio.fail_after(patience):
+            while text is None:
+                try:
+                    data = sock.recv(reader.wanted)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(sock)
+                    continue
+                if not data and reader.idle:
+                    raise LineBroken("closed without a word")
+                if not data:
+                    raise FrameError("closed before a request was whole")
+                text = reader.feed(data)
+        if text is None:
+            assert seat.cancelled_caught
+            raise LineBroken("others needed its place")
         return parse_request(text), reader.rest()
-
-    def _make_room(self, source: str, allowed: int) -> None:
-        if self._per_source[source] >= allowed:
-            self._drop_oldest("too many from there were waiting", source)
-        elif len(self._waiting) >= MAX_WAITING:
-            self._drop_oldest("too many were waiting")
-
-    def _drop_oldest(self, why: str, source: str | None = None) -> None:
-        for scope, known in self._waiting.items():
-            if not scope.cancel_called and source in (None, known):
-                self.refusals.note(known, why, points=0)
-                scope.cancel()
-                return
 
     def _refuse(
         self,

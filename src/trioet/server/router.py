@@ -16,7 +16,8 @@ from typing import Any, Final
 import trio
 
 from trioet.errors import MessageError
-from trioet.link.door import Arrival, Door, Verdict, accept
+from trioet.link.accepting import accept
+from trioet.link.door import Arrival, Door, Verdict
 from trioet.server.grace import Grace
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message
 from trioet.server.registration import IDS_PER_MESSAGE
@@ -112,7 +113,7 @@ class Router:
                     try:
                         connection, _ = await accept(listener)
                     except OSError as error:
-                        await self.door.cannot_accept(listener, error)
+                        await self.door.room.cannot_accept(listener, error)
                         continue
                     nursery.start_soon(self._serve_caller, LocalChannel(connection))
 
