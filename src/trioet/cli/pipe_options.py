@@ -73,27 +73,33 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("place", metavar="[user@]HOST:PORT", help="where to connect")
-    server = parser.add_argument_group("the other end")
-    add_gateway_argument(server)
-    add_server_arguments(server)
-    add_way_arguments(server, "--way")
-    way_there = parser.add_argument_group("the way there")
-    add_srv_argument(way_there)
-    add_jump_arguments(way_there)
-    ssh = parser.add_argument_group("ssh, which brings the key there")
-    add_ssh_arguments(ssh, "tell what happens; more with -vv (ssh tells too), -vvv")
+    add_gateway_arguments(
+        parser,
+        title="the other end",
+        ssh_title="ssh, which brings the key there",
+        verbose="tell what happens; more with -vv (ssh tells too), -vvv",
+    )
     return parser
 
 
-def add_gateway_argument(group: argparse._ArgumentGroup) -> None:
-    """Define --via, for commands that go through a host."""
-    group.add_argument(
+def add_gateway_arguments(
+    parser: argparse.ArgumentParser, *, title: str, ssh_title: str, verbose: str
+) -> None:
+    """Define --via and what belongs to it, for commands that go through a host."""
+    server = parser.add_argument_group(title)
+    server.add_argument(
         "--via",
         action=Once,
         dest="gateway",
         metavar="[user@]GATEWAY",
         help="log in there, as ssh knows it, and connect to HOST:PORT from there",
     )
+    add_server_arguments(server)
+    add_way_arguments(server, "--way")
+    way_there = parser.add_argument_group("the way there")
+    add_srv_argument(way_there)
+    add_jump_arguments(way_there)
+    add_ssh_arguments(parser.add_argument_group(ssh_title), verbose)
 
 
 def parse(argv: Sequence[str]) -> PipeOptions:

@@ -9,13 +9,9 @@ from typing import Final, NamedTuple
 from trioet.cli.connect_options import (
     ConnectOptions,
     Parser,
-    add_server_arguments,
-    add_ssh_arguments,
 )
-from trioet.cli.jump_options import add_jump_arguments
-from trioet.cli.pipe_options import QUIET, add_gateway_argument, login_options, parse_gateway
+from trioet.cli.pipe_options import QUIET, add_gateway_arguments, login_options, parse_gateway
 from trioet.cli.ssh_options import Once
-from trioet.cli.way_options import add_srv_argument, add_way_arguments
 from trioet.errors import UsageError
 from trioet.proxy.places import ProxyPlace, parse_listen, parse_to
 from trioet.wire.forward import Address
@@ -99,15 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     service.add_argument(
         "--print-unit", choices=("system", "user"), help="print a systemd unit and exit"
     )
-    server = parser.add_argument_group("the gateway")
-    add_gateway_argument(server)
-    add_server_arguments(server)
-    add_way_arguments(server, "--way")
-    way_there = parser.add_argument_group("the way there")
-    add_srv_argument(way_there)
-    add_jump_arguments(way_there)
-    ssh = parser.add_argument_group("ssh, which brings the key to a gateway")
-    add_ssh_arguments(ssh, "log more; with -vv (ssh tells what it does), -vvv")
+    add_gateway_arguments(
+        parser,
+        title="the gateway",
+        ssh_title="ssh, which brings the key to a gateway",
+        verbose="log more; with -vv (ssh tells what it does), -vvv",
+    )
     return parser
 
 
