@@ -14,7 +14,7 @@ ROOT = Path(trioet.__file__).parent
 FLOORS = [
     {"errors"},
     {"wire"},
-    {"link", "health"},
+    {"link", "health", "config_file"},
     {"session", "eternal"},
     {"bootstrap"},
     {"server", "client", "web", "scon"},

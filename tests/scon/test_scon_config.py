@@ -13,10 +13,10 @@ from harness import check_text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trioet.config_file import MAX_FILE
 from trioet.errors import UsageError
 from trioet.scon import config_keys
 from trioet.scon.config import (
-    MAX_FILE,
     MAX_HOSTS,
     Host,
     Resolver,

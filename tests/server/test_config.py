@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trioet.config_file import MAX_FILE
 from trioet.errors import UsageError
 from trioet.server.config import (
-    MAX_FILE,
     MIN_REPLAY_MEMORY,
     ServeConfig,
     memory,

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, get_args, get_type_hints
 
+from trioet.config_file import read_text
 from trioet.errors import UsageError
 from trioet.health import secret_file
 from trioet.health.place import parse_place
@@ -23,7 +24,6 @@ from trioet.scon import config_keys as keys
 from trioet.scon.kcp_option import KcpOption
 from trioet.scon.policy import MAX_KEPT, MAX_KEPT_IN_ALL, MAX_SESSIONS, Policy, Secure
 
-MAX_FILE: Final = 256 * 1024
 MAX_HOSTS: Final = 4096
 MAX_WORKERS: Final = 64
 MAX_WEIGHT: Final = 1_000_000
@@ -165,17 +165,7 @@ def read_config(path: str) -> SconConfig:
     Raises:
       UsageError: names the file, the key, what is wrong with it and what would be right.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_FILE:
-        raise UsageError(f"{path}: more than {MAX_FILE} bytes; is this the right file?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+    text = read_text(path)
     parse = parse_yaml if path.endswith((".yaml", ".yml")) else parse_toml
     return parse(text, path)
 

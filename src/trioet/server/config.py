@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from trioet.config_file import read_text
 from trioet.errors import UsageError
 from trioet.server.places import MAX_SOCKET_PATH
 from trioet.server.relay_policy import (
@@ -32,7 +33,6 @@ REPLAY_MEMORY: Final = 1024**3
 MIN_REPLAY_MEMORY: Final = 1024**2
 """Less is a unit forgotten: the 256 of somebody who meant megabytes."""
 
-MAX_FILE: Final = 256 * 1024
 MAX_SHOWN: Final = 60
 """Characters of a wrong value that an error shows."""
 
@@ -72,17 +72,7 @@ def read_config(path: str) -> ServeConfig:
     Raises:
       UsageError: names the file, the key, what is wrong with it and what would be right.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_FILE:
-        raise UsageError(f"{path}: more than {MAX_FILE} bytes; is this the right file?")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+    text = read_text(path)
     return parse_toml(text, path) if path.endswith(".toml") else parse_et_cfg(text, path)
 
 

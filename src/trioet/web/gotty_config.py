@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import Any, Final
 
+from trioet.config_file import read_text
 from trioet.errors import UsageError
 
-MAX_FILE: Final = 256 * 1024
 MAX_DEPTH: Final = 8
 
 _LEXEME: Final = re.compile(
@@ -31,17 +30,11 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
       UsageError: it cannot be read, or not be understood.
     """
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            text = file.read(MAX_FILE + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: {error}") from error
-    if len(text) > MAX_FILE:
-        raise UsageError(f"--config {path}: longer than {MAX_FILE} characters")
+    text = read_text(path)
     try:
         return parse_config(text)
     except UsageError as error:
-        raise UsageError(f"--config {path}, {error}") from error
+        raise UsageError(f"{path}, {error}") from error
 
 
 def parse_config(text: str) -> dict[str, Any]:
