@@ -77,7 +77,7 @@ def test_defaults() -> None:
         (["--index", "/no/such", *COMMAND], "--index"),
         (["--tls-ca-crt", "/ca", *COMMAND], "need TLS"),
         (["-r", "--random-url-length", "4", *COMMAND], "--random-url-length"),
-        (["--config", "/no/such", *COMMAND], "--config"),
+        (["--config", "/no/such", *COMMAND], "/no/such: No such file"),
         (["-w", "-a", "0.0.0.0", *COMMAND], "lets everybody type"),
     ],
 )
