@@ -34,3 +34,29 @@ def test_what_is_whole_is_read(
     ]
     with pytest.raises(FrameError):
         segments(datagram[:-1])
+
+
+def segment(conversation: int, command: Command, number: int, data: bytes) -> bytes:
+    return HEADER.pack(conversation, command, 0, 9, 0, number, 0, len(data)) + data
+
+
+def test_a_datagram_is_of_one_conversation() -> None:
+    one, other = (segment(conversation, Command.PUSH, 0, b"x") for conversation in (1, 2))
+    with pytest.raises(FrameError, match="two conversations"):
+        segments(one + other)
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "data", "begins"),
+    [
+        (Command.PUSH, 0, b"x", True),
+        (Command.PUSH, 1, b"x", False),
+        (Command.PUSH, 0, b"", False),
+        (Command.ACK, 0, b"x", False),
+    ],
+)
+def test_a_conversation_begins_with_its_first_data(
+    command: Command, number: int, data: bytes, begins: bool
+) -> None:
+    (only,) = segments(segment(1, command, number, data))
+    assert only.begins is begins
