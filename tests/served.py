@@ -12,8 +12,9 @@ import trio
 
 from lines import Cable
 from pairs import ID, KEY
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import Console, open_console
+from trioet.client.wish import Wish
 from trioet.errors import TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role

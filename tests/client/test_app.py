@@ -12,8 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from lines import Cable
 from pairs import ID, KEY
-from trioet.client.app import KEEPALIVE_S, LAST_WORD_S, Client, Wish
+from trioet.client.app import KEEPALIVE_S, LAST_WORD_S, Client
 from trioet.client.console import open_console
+from trioet.client.wish import Wish
 from trioet.errors import StepFailed, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role

@@ -16,9 +16,10 @@ from descriptors import descriptors
 from ends import HERE, Foreigner, Place, pattern, place, receive_exactly
 from lines import Cable
 from pairs import ID, KEY
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import Console, open_console
 from trioet.client.tunnels import ClientTunnels
+from trioet.client.wish import Wish
 from trioet.errors import StepFailed, TrioetError
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import ResumableLink, Role

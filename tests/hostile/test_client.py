@@ -17,8 +17,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import open_console
+from trioet.client.wish import Wish
 from trioet.errors import TrioetError
 from trioet.link.accepting import accept
 from trioet.link.attachment import PROOF_DEADLINE_S

@@ -24,8 +24,9 @@ from trioet.cli.connect_options import ConnectOptions, parse_escape
 from trioet.cli.passage import Passage, find_passage
 from trioet.cli.private import keep_private
 from trioet.cli.session_ways import SessionWays
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import Console, open_console
+from trioet.client.wish import Wish
 from trioet.errors import SessionLost, StepFailed, TrioetError
 from trioet.link.reconnect import CannotConnect
 from trioet.link.resumable import Refused

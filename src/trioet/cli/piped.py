@@ -16,9 +16,10 @@ from trioet.cli.connected import RunSession, drive, settle_in, warnings_shown, w
 from trioet.cli.passage import Passage
 from trioet.cli.pipe_options import PipeOptions
 from trioet.cli.session_ways import SessionWays
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import open_console
 from trioet.client.piping import Pipe
+from trioet.client.wish import Wish
 from trioet.errors import StepFailed
 from trioet.session.forwards import Forwards
 from trioet.wire.forward import LOOPBACK, Address

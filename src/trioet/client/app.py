@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
 
-from trioet.bootstrap.et_jump import EtJumphost
 from trioet.bootstrap.plain import plain
 from trioet.client.command_line import CommandLine, take_line
 from trioet.client.console import Console, watch_window_size
@@ -25,6 +24,7 @@ from trioet.client.screen import Screen
 from trioet.client.silence import Silence
 from trioet.client.tunnels import ClientTunnels
 from trioet.client.wakers import watch_network, watch_resume
+from trioet.client.wish import Wish
 from trioet.errors import (
     LocalError,
     PacketError,
@@ -41,11 +41,9 @@ from trioet.link.rhythm import LONGEST_S, Rhythm
 from trioet.session.credit import TERMINAL, Credit, Debt
 from trioet.session.forwards import Forwards
 from trioet.wire.channels import ChannelCredit
-from trioet.wire.forward import Forward
 from trioet.wire.messages import (
     END_OF_INPUT,
     LEFT,
-    Exec,
     InitialPayload,
     SessionOver,
     WindowSize,
@@ -90,39 +88,6 @@ EXIT_LOST: Final = 255
 
 SIGNAL_BASE: Final = 128
 """Exit status of a command that a signal ended, as shells say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asked for, once the way to the server is known.
-
-    ``typed`` is what ET's ``-c`` types into the shell of a server that knows no exec.
-    """
-
-    client_id: bytes
-    passkey: bytes = field(repr=False)
-    host: str
-    dial: Callable[[], Awaitable[Line]]
-    """Connects, and asks nothing."""
-    environment: Mapping[bytes, bytes]
-    keepalive_s: float | None = None
-    """Seconds between signs of life; None: as few as the way needs, where the server agrees."""
-    exec: Exec = field(default_factory=Exec)
-    typed: bytes = b""
-    escape: bytes | None = b"~"
-    has_terminal: bool = True
-    forwards: tuple[Forward, ...] = ()
-    exit_on_forward_failure: bool = False
-    gateway_ports: bool = False
-    log_in: Callable[[], Awaitable[Line]] | None = None
-    """Connects, and may ask the user."""
-    login_needed: Callable[[], bool] = lambda: False
-    """Whether that would help now: what asks nothing got no answer for want of one."""
-    jumphost: EtJumphost | None = None
-    """ET's, to which ``dial`` leads; ``host`` is behind it."""
-    purpose: Callable[[Forwards], Awaitable[None]] | None = None
-    """Without a terminal: what the session is for. It is over when this returns, or raises
-    StepFailed."""
 
 
 class Client:

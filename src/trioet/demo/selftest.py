@@ -8,8 +8,9 @@ import random
 
 import trio
 
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import open_console
+from trioet.client.wish import Wish
 from trioet.demo.stage import Stage, open_stage
 from trioet.link.dial import dial
 from trioet.wire.messages import Exec

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import trio
 
-from trioet.client.app import Client, Wish
+from trioet.client.app import Client
 from trioet.client.console import Console, open_console
+from trioet.client.wish import Wish
 from trioet.demo.footer import Footer
 from trioet.demo.stage import Stage, open_stage
 from trioet.link.dial import dial
