@@ -94,9 +94,10 @@ async def test_ssh_is_killed_and_the_session_goes_on(far_side: FarSide, forwardi
 
 
 async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
-    far_side: FarSide,
+    far_side: FarSide, tmp_path: Path
 ) -> None:
     """Numbers flow, the port closes, they flow through ssh; the port opens, and ssh is gone."""
+    enough = tmp_path / "enough"
     port = far_side.start_router()
     async with trio.open_nursery() as nursery:
         cutter = Cutter(port)
@@ -104,7 +105,8 @@ async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
         command = far_side.connect("-p", str(near))
         async with at_terminal(command, far_side.environment) as person:
             await person.run(b"stty -echo")
-            await person.type(b'i=0; until read -t 0.01; do echo "<$((i++))>"; done\n')
+            flow = f'until [ -e {enough} ]; do echo "<$((i++))>"; sleep 0.01; done'
+            await person.type(f"i=0; {flow}\n".encode())
             shown = await person.until(b"<500>")
             cutter.refuse = True
             cutter.cut()
@@ -117,7 +119,8 @@ async def test_a_live_session_changes_its_way_and_comes_back_and_loses_nothing(
                     shown += person.seen
                     person.seen = b""
                     await person.read_some()
-            await person.type(b"\necho DO''NE\n")
+            enough.touch()
+            await person.type(b"echo DO''NE\n")
             shown += await person.until(b"DONE")
             assert cutter.bytes_relayed > relayed
             numbers = [int(number) for number in re.findall(rb"<([0-9]+)>", output_of(shown))]
@@ -191,11 +194,10 @@ def stranger() -> Iterator[int]:
             self.request.recv(4096)
             self.request.sendall(INVALID_KEY)
 
-    port = free_ports(1)[0]
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Answer) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield port
+        yield server.server_address[1]
         server.shutdown()
         thread.join()
 

@@ -64,7 +64,7 @@ class Country:
             for link in (self.pair.client, self.pair.server):
                 link.send(DATA, b"%d" % self.said)
             self.said += 1
-            await trio.sleep(0.1)
+            await trio.sleep(0.7)
 
     @property
     def way(self) -> str:
