@@ -24,7 +24,7 @@ def measure(peer: Peer, scale: Scale) -> Sample:
 
 
 def _connect(peer: Peer) -> float:
-    with connected(peer) as terminal:
+    with connected(peer, peer.login_argv()) as terminal:
         return terminal.shown_at - terminal.started
 
 

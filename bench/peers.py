@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,10 @@ class Peer(ABC):
     @abstractmethod
     def argv(self, port: int | None = None) -> list[str]:
         """The command that opens a session; through ``port`` instead of its server's own."""
+
+    def login_argv(self) -> list[str]:
+        """The same as a user does it, login and all."""
+        return self.argv()
 
     @property
     def server_port(self) -> int:
@@ -270,27 +275,33 @@ class Trioet(Peer):
 
 
 class Least(Peer):
-    """What any program on Trio takes at least: least.py."""
+    """What any program on Trio takes at least: least.py; and to log in: least_login.py."""
 
     name, title = "least", "least on Trio"
-    only = ("echo", "bulk", "setups")
+    only = ("echo", "bulk", "setups", "connect")
 
     def __init__(self, place: Path) -> None:
         super().__init__(place)
         self._port, self._tunnel_port = free_port(), free_port()
 
     def version(self) -> str:
-        return "the least on Trio: no packets, no key (bench/least.py)"
+        return "the least on Trio: no packets, no key (bench/least.py, least_login.py)"
 
     def near_environment(self) -> dict[str, str]:
         return {**super().near_environment(), "PYTHONPATH": str(PROJECT)}
 
     def start(self) -> None:
+        super().start()
         environment = {**self.near_environment(), **self.far_environment()}
         self._start_daemon(self._command("server"), environment, self._port)
 
     def argv(self, port: int | None = None) -> list[str]:
         return self._command("client")
+
+    def login_argv(self) -> list[str]:
+        program = [sys.executable, str(PROJECT / "bench" / "least_login.py")]
+        ssh = ["ssh", "-tt", *_options("-o", self._sshd), f"{user()}@{HOST}"]
+        return [*program, "near", *ssh, shlex.join([*program, "far"])]
 
     def _command(self, part: str) -> list[str]:
         return [sys.executable, "-m", "bench.least", part, f"{self._port},{self._tunnel_port}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,15 +27,16 @@ RAW_CAT: Final = b"stty raw -echo; printf =rea''dy=; exec cat\r"
 
 
 @contextmanager
-def connected(peer: Peer, port: int | None = None) -> Iterator[Terminal]:
-    """A session at its first prompt. Ended, with all its processes, afterwards.
+def connected(peer: Peer, argv: Sequence[str] | None = None) -> Iterator[Terminal]:
+    """A session at its first prompt. Ended, with all its processes, afterwards. ``argv`` is
+    what opens it, if not what usually does.
 
     How long it took: from ``terminal.started`` to ``terminal.shown_at``.
 
     Raises:
       BenchError: there is no prompt within CONNECT_S.
     """
-    with Terminal(peer.argv(port), peer.near_environment()) as terminal:
+    with Terminal(argv or peer.argv(), peer.near_environment()) as terminal:
         try:
             terminal.wait_for(FIRST_PROMPT, CONNECT_S)
             yield terminal
@@ -51,7 +52,7 @@ def open_session(peer: Peer, port: int | None = None) -> Iterator[Terminal]:
     Raises:
       BenchError: it does not come to that.
     """
-    with connected(peer, port) as terminal:
+    with connected(peer, peer.argv(port)) as terminal:
         terminal.settle(0.1)
         terminal.write(SET_PROMPT)
         terminal.wait_for(PROMPT, ANSWER_S)
