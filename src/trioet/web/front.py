@@ -23,6 +23,7 @@ from websockets.typing import Subprotocol
 
 from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
 from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
+from trioet.web.options import DEFAULT_PING_S
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
@@ -40,7 +41,8 @@ ANSWER_DEADLINE_S: Final = 60.0
 MAX_QUEUED: Final = 2
 """Messages from a browser that wait in memory."""
 
-PING_S: Final = 30.0
+PONG_S: Final = 30.0
+"""For a browser to answer a sign of life."""
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
@@ -72,11 +74,14 @@ class Front:
         site: Site,
         spoken: Mapping[str, Spoken],
         context: ssl.SSLContext | None = None,
+        *,
+        ping_s: float = DEFAULT_PING_S,
     ) -> None:
         """``spoken`` by subprotocol; the one of the empty name is for who names none."""
         self._site = site
         self._spoken = spoken
         self.context = context
+        self._ping_s = ping_s
         self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
         # What websockets wants of a server is to know whether it is closing.
@@ -174,8 +179,8 @@ class Front:
                 _Replayed(stream, head + END_OF_HEAD + unread),
                 protocol,
                 self._server,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
+                ping_interval=self._ping_s or None,
+                ping_timeout=PONG_S,
                 max_queue=MAX_QUEUED,
             )
             with trio.fail_after(REQUEST_DEADLINE_S):

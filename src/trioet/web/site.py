@@ -14,13 +14,16 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from trioet import __version__
 from trioet.errors import LocalError, StepFailed
+from trioet.web.headers import environment_of
 from trioet.web.limits import Full
 from trioet.web.login import LASTS_S, LockedOut, Login
 from trioet.web.options import WebOptions
+from trioet.web.sessions import Environment
 from trioet.web.static_files import NOT_BUILT, StaticFile, static_file
 from trioet.web.titles import index_page, title
 from trioet.web.visitors import Visitors
@@ -100,6 +103,10 @@ class Site:
             with open(options.index, encoding="utf-8") as file:
                 page = index_page(file.read(), self.title)
             self._files["index.html"] = static_file("index.html", page)
+        if options.favicon:
+            icon = Path(options.favicon).read_bytes()
+            # By the name that pages have for theirs: what it is says its Content-Type.
+            self._files["icon.svg"] = static_file(options.favicon, icon)
 
     def title_for(self, *, pid: int | str = "", remote_addr: str = "") -> str:
         """The title of a visitor's window."""
@@ -235,6 +242,7 @@ class Site:
                 "columns": options.width,
                 "rows": options.height,
                 "arguments": options.permit_arguments,
+                "query": options.ws_query,
                 "preferences": options.preferences,
             }
         return json_answer(config)
@@ -249,7 +257,7 @@ class Site:
         if place == "api/share":
             return await self._take_share(request, asked.get("ticket"), source)
         await self._check_login(request, source)
-        return await self._open_session(asked.get("arguments", []), source)
+        return await self._open_session(request, asked.get("arguments", []), source)
 
     async def _log_in(self, asked: Mapping[str, Any], source: str) -> Answer:
         try:
@@ -293,13 +301,17 @@ class Site:
             f"HttpOnly; SameSite=Strict{secure}"
         )
 
-    async def _open_session(self, arguments: object, source: str) -> Answer:
+    def environment(self, request: Request) -> Environment:
+        """What a program is told of the request that asked for it."""
+        return environment_of(request.fields) if self._options.pass_headers else {}
+
+    async def _open_session(self, request: Request, arguments: object, source: str) -> Answer:
         if self._options.only_shares:
             what = "here are shared sessions only, for who has a link to one"
             raise Refusal(HTTPStatus.NOT_FOUND, what)
         try:
             words = self.permitted(arguments)
-            opened = await self._visitors.open_session(words, source)
+            opened = await self._visitors.open_session(words, self.environment(request), source)
         except Full:
             what = "there are as many sessions as there may be"
             raise Refusal(

@@ -136,7 +136,7 @@ function makeSession(where) {
   const made = new Session({
     id,
     passkey,
-    dial,
+    dial: () => dial(config.query),
     screen,
     on: {
       changed: () => made === session && quality.look(),
