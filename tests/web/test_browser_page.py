@@ -135,6 +135,45 @@ def test_what_the_user_likes_is_kept(seen: Visit) -> None:
     assert background(seen) != "rgb(40, 40, 40)"
 
 
+GOTTYS = """
+preferences {
+    theme = "solarized-dark"
+    font_size = 19
+    font_family = "Georgia"
+    cursor_style = "bar"
+    cursor_blink = false
+    scrollback_lines = 77
+    enable_webgl = false
+    background_color = "rgb(1, 2, 3)"
+    foreground_color = "}*{color:red}"
+    cursor_accent = "red"
+    color_palette_overrides = ["", "#123456"]
+}
+"""
+
+
+def test_gottys_preferences_are_heeded_until_the_user_prefers_something_else(
+    make_web: MakeWeb, visit: MakeVisit, tmp_path: Path
+) -> None:
+    (tmp_path / "gotty").write_text(GOTTYS)
+    seen = visit(make_web("-w", "--config", str(tmp_path / "gotty")).port)
+    seen.until_ready()
+    options = seen.page.evaluate(
+        "({...document.querySelector('#terminal').terminal.options})", None
+    )
+    assert (options["fontSize"], options["cursorStyle"], options["scrollback"]) == (19, "bar", 77)
+    assert options["fontFamily"].startswith("Georgia, ")
+    assert options["cursorBlink"] is False
+    assert options["theme"]["background"] == "rgb(1, 2, 3)"
+    assert options["theme"]["foreground"] == "#93a1a1", "solarized's, as that is no colour"
+    assert (options["theme"]["cursorAccent"], options["theme"]["red"]) == ("red", "#123456")
+    assert background(seen) == "rgb(1, 2, 3)"
+    assert seen.page.locator("#terminal canvas").count() == 0
+    seen.page.click("#open-settings")
+    seen.page.select_option("#settings [name=theme]", "monokai")
+    assert background(seen) == "rgb(39, 40, 34)"
+
+
 def test_a_search_finds_and_tells_how_much(seen: Visit) -> None:
     seen.run("for n in 1 2 3; do echo nee''dle $n; done")
     seen.page.keyboard.press("Control+Shift+F")

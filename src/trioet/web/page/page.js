@@ -343,7 +343,7 @@ function notify(text) {
 // How it looks
 
 function apply(all) {
-  const { dark, colours } = themeNamed(all.theme);
+  const { dark, colours } = themeNamed(all.theme, all.colours);
   const root = document.documentElement;
   root.classList.toggle("light", !dark);
   root.style.setProperty("--background", colours.background);
