@@ -45,7 +45,7 @@ _NUMBERS: Final = frozenset(
         *("random_url_length", "reconnect_time", "timeout", "width"),
     )
 )
-_LISTS: Final = frozenset(("hostname",))
+_LISTS: Final = frozenset(("hostname", "trusted_proxy"))
 
 _YES, _NO = ("true", "t", "1"), ("false", "f", "0", "")
 

@@ -23,6 +23,7 @@ from trioet.web.options import (
     Far,
     WebOptions,
 )
+from trioet.wire.web_forwarded import Proxies, proxies
 
 DEFAULT_RANDOM_LENGTH: Final = 16
 """Characters of a random path; GoTTY's 8 can be guessed."""
@@ -82,6 +83,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     who.add_argument("--ws-origin", metavar="REGEX", help="pages of these origins may connect")
     who.add_argument("--ws-query-args", metavar="QUERY", help="pages connect to ws?QUERY")
+    who.add_argument(
+        "--trusted-proxy",
+        action="append",
+        metavar="ADDR[/BITS]",
+        help="believe the X-Forwarded-For of a proxy there, or `unix`, of who comes by "
+        "--unix-socket; repeatable",
+    )
     who.add_argument("-t", "--tls", action="store_true", default=None, help="speak TLS")
     who.add_argument("--tls-crt", metavar="FILE", help=f"certificate ({CERTIFICATE})")
     who.add_argument("--tls-key", metavar="FILE", help=f"its key ({KEY})")
@@ -204,6 +212,7 @@ def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None
         tls_certificate=_path(said("tls_crt") or CERTIFICATE) if has_tls else "",
         tls_key=_path(said("tls_key") or KEY) if has_tls else "",
         tls_ca=_client_authority(settings, has_tls),
+        proxies=_proxies(settings),
         hostnames=tuple(said("hostname") or ()),
         ws_origin=_regex("ws-origin", str(said("ws_origin"))) if said("ws_origin") else None,
         index=_readable("index", said("index")),
@@ -268,6 +277,16 @@ def _found(command: Sequence[str]) -> tuple[str, ...]:
     if path is None:
         raise UsageError(f"{command[0]}: there is no such command on PATH")
     return (os.path.abspath(path), *command[1:])
+
+
+def _proxies(settings: dict[str, Any]) -> Proxies:
+    try:
+        found = proxies(settings.get("trusted_proxy") or [])
+    except ValueError as error:
+        raise UsageError(f"--trusted-proxy: {error}") from None
+    if found.unix and not settings.get("unix_socket"):
+        raise UsageError("--trusted-proxy unix makes sense with --unix-socket only")
+    return found
 
 
 def _base_path(settings: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trioet.bootstrap.spawn import SshTarget
+from trioet.wire.web_forwarded import Proxies
 
 DEFAULT_PORT: Final = 8080
 """GoTTY's."""
@@ -71,6 +72,7 @@ class WebOptions:
     tls_ca: str = ""
     """Visitors need a certificate that this one has signed."""
 
+    proxies: Proxies = field(default_factory=Proxies)
     hostnames: tuple[str, ...] = ()
     """Names that this server goes by, beside the machine's."""
 

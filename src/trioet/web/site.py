@@ -146,7 +146,8 @@ class Site:
         origin = request.fields.get("origin")
         if origin is None and not required:
             return
-        if not is_our_origin(origin or "", request.fields["host"], self._options.ws_origin):
+        host, allowed = request.fields["host"], self._options.ws_origin
+        if not is_our_origin(origin or "", host, allowed, request.scheme):
             raise Refusal(
                 HTTPStatus.FORBIDDEN,
                 "a page of another site may not ask that",
@@ -251,15 +252,15 @@ class Site:
         self, place: str, request: Request, asked: Mapping[str, Any], source: str
     ) -> Answer:
         if place == "api/login":
-            return await self._log_in(asked, source)
+            return await self._log_in(request, asked, source)
         if place == "api/logout":
-            return json_answer({}, fields=[("Set-Cookie", self._set_cookie("", 0))])
+            return json_answer({}, fields=[("Set-Cookie", self._set_cookie(request, "", 0))])
         if place == "api/share":
             return await self._take_share(request, asked.get("ticket"), source)
         await self._check_login(request, source)
         return await self._open_session(request, asked.get("arguments", []), source)
 
-    async def _log_in(self, asked: Mapping[str, Any], source: str) -> Answer:
+    async def _log_in(self, request: Request, asked: Mapping[str, Any], source: str) -> Answer:
         try:
             match asked:
                 case {"token": str(token)}:
@@ -272,7 +273,7 @@ class Site:
             raise _too_often(locked) from None
         if not right:
             raise Refusal(HTTPStatus.FORBIDDEN, "that is not right")
-        cookie = self._set_cookie(self._login.new_cookie(), LASTS_S)
+        cookie = self._set_cookie(request, self._login.new_cookie(), LASTS_S)
         return json_answer({}, fields=[("Set-Cookie", cookie)])
 
     async def _take_share(self, request: Request, ticket: object, source: str) -> Answer:
@@ -291,11 +292,13 @@ class Site:
         fields = []
         if not await self.is_logged_in(request, source):
             lasts_s = int(str(told["lasts_s"]))
-            fields = [("Set-Cookie", self._set_cookie(self._login.new_pass(lasts_s), lasts_s))]
+            fields = [
+                ("Set-Cookie", self._set_cookie(request, self._login.new_pass(lasts_s), lasts_s))
+            ]
         return json_answer({"sealed": told["sealed"]}, fields=fields)
 
-    def _set_cookie(self, value: str, lasts_s: int) -> str:
-        secure = "; Secure" if self._options.has_tls else ""
+    def _set_cookie(self, request: Request, value: str, lasts_s: int) -> str:
+        secure = "; Secure" if request.scheme == "https" else ""
         return (
             f"{self._cookie}={value}; Path={self._options.path}; Max-Age={lasts_s}; "
             f"HttpOnly; SameSite=Strict{secure}"
