@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import re
@@ -413,6 +414,39 @@ async def test_hashed_passwords_and_unknown_users(monkeypatch: pytest.MonkeyPatc
     assert len(hashed) == 5
     broken = Login({"user": "$argon2id$nonsense"}, "", b"k" * 32)
     assert not await broken.password_is_right("a", "user", "$argon2id$nonsense")
+
+
+async def test_secrets_are_compared_in_a_time_that_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is said is compared by digests of one length, whole."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(login, "compare_digest", compare)
+    asked = Login({"ann": "one"}, "token", bytes(32))
+    assert await asked.password_is_right("a", "ann", "one")
+    assert not await asked.password_is_right("b", "ann", "oneone")
+    assert not await asked.password_is_right("b", "bob", "one")
+    assert asked.token_is_right("a", "token")
+    assert not asked.token_is_right("b", "")
+    assert asked.cookie_is_right(asked.new_cookie())
+    assert not asked.cookie_is_right(asked.new_cookie()[:-1])
+    assert len(compared) == 7
+    assert {len(digest) for pair in compared for digest in pair} == {32}
+
+
+async def test_endless_passwords_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "x" * (login.MAX_SECRET + 1)
+    asked = Login({"ann": argon2.PasswordHasher().hash(long)}, "", bytes(32))
+    hashed: list[str] = []
+    monkeypatch.setattr(login, "_hash_matches", lambda _, said: hashed.append(said))
+    assert not await asked.password_is_right("a", "ann", long)
+    assert not await asked.password_is_right("a", long, "x")
+    assert hashed == []
 
 
 async def test_a_token_outlives_a_restart_and_opens_nothing_else() -> None:

@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from hmac import compare_digest
 from typing import Final
 
 import trio
@@ -258,7 +259,7 @@ def _same(one: str, other: str) -> bool:
     digests = [
         hashlib.sha256(text.encode(errors="surrogatepass")).digest() for text in (one, other)
     ]
-    return hmac.compare_digest(*digests)
+    return compare_digest(*digests)
 
 
 def _hash_matches(stored: str, password: str) -> bool:
