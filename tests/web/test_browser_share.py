@@ -100,6 +100,38 @@ def test_a_viewer_has_the_owners_size_whole_and_keeps_it_when_reloaded(
     viewer.until_shown("\n25 more")
 
 
+def test_the_owner_is_told_who_comes_and_goes(owner: Owner, visit: MakeVisit) -> None:
+    told = (
+        "(word) => !document.querySelector('#toast').hidden"
+        " && document.querySelector('#toast').textContent.includes(word)"
+    )
+    viewer = visit(owner.port, owner.share())
+    owner.seen.until(told, "127.0.0.1 watches")
+    viewer.page.wait_for_selector("#read-only:visible")
+    owner.seen.run(f"{sys.executable} -m trioet.cli.main share --list")
+    assert "127.0.0.1" in owner.seen.text
+    viewer.page.click("#open-settings")
+    viewer.page.click("#settings [data-do=end]")
+    owner.seen.until(told, "nobody watches any more")
+
+
+def test_several_look_on_each_on_a_page_of_another_size(owner: Owner, visit: MakeVisit) -> None:
+    viewers = [
+        visit(owner.port, owner.share(), viewport={"width": width, "height": height})
+        for width, height in ((400, 300), (1400, 900))
+    ]
+    owner.seen.run("echo $((6 * 7)) for all")
+    for viewer in viewers:
+        viewer.until_shown("\n42 for all")
+        assert size(viewer) == size(owner.seen)
+
+
+def test_a_link_ends_when_its_time_is_over(owner: Owner, visit: MakeVisit) -> None:
+    viewer = visit(owner.port, owner.share("--expires", "6s"))
+    viewer.page.wait_for_selector("#read-only:visible")
+    viewer.until_notice("the time for which the session was shared is over")
+
+
 def test_revoked_is_told_and_shown_no_more(owner: Owner, visit: MakeVisit) -> None:
     viewer = visit(owner.port, owner.share())
     viewer.page.wait_for_selector("#read-only:visible")
