@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import socket
 import sys
 from pathlib import Path
 
@@ -55,6 +57,8 @@ def size(seen: Visit) -> list[int]:
 def test_who_opens_the_link_sees_and_cannot_type(owner: Owner, visit: MakeVisit) -> None:
     viewer = visit(owner.port, owner.share())
     viewer.page.wait_for_selector("#read-only:visible")
+    whose = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+    assert viewer.page.title() == whose
     owner.seen.type("echo seen by $((1 + 1))\n")
     viewer.until_shown("\nseen by 2")
     viewer.type("echo mine\n")
