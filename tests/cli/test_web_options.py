@@ -222,6 +222,9 @@ def test_gottys_variables_are_obeyed_and_taken_out(
     assert (options.permit_write, options.once) == (True, False)
     assert options.credentials == {"ann": "secret"}
     assert not any(name.startswith("GOTTY_") for name in os.environ)
+    monkeypatch.setenv("GOTTY_PORT", "9002")
+    with pytest.raises(UsageError, match="--print-unit"):
+        read_options(["--print-unit", *COMMAND])
     monkeypatch.setenv("GOTTY_PERMIT_WRITE", "yes, please")
     with pytest.raises(UsageError, match="GOTTY_PERMIT_WRITE"):
         read_options(COMMAND)

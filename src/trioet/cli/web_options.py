@@ -178,6 +178,8 @@ def read_options(argv: Sequence[str]) -> WebOptions:
     if not (command or far or shares):
         raise UsageError("which command? trioet web [options] -- COMMAND...")
     said = take_variables(os.environ)
+    if said and given["print_unit"]:
+        raise UsageError("--print-unit: a unit has no GOTTY_ variables; use the command line")
     config = given.pop("config") or said.pop("config", None)
     settings = read_settings(config) | said if config else said
     settings |= {name: value for name, value in given.items() if value is not None}
