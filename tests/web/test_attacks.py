@@ -306,6 +306,21 @@ async def test_guesses_wait_longer_each_time(autojump_clock: trio.testing.MockCl
     lockout.succeeded("192.0.2.1")
 
 
+async def test_who_has_a_password_guesses_others_no_faster(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asked = Login({"ann": "one", "eve": "two"}, "", bytes(32))
+    for _ in range(FREE_FAILURES - 1):
+        assert not await asked.password_is_right("192.0.2.1", "ann", "guess")
+        assert await asked.password_is_right("192.0.2.1", "eve", "two")
+    assert not await asked.password_is_right("192.0.2.1", "ann", "guess")
+    with pytest.raises(LockedOut):
+        await asked.password_is_right("192.0.2.1", "ann", "guess")
+    for _ in range(2 * FREE_FAILURES):  # but who mistypes his own is forgiven
+        assert not await asked.password_is_right("192.0.2.2", "ann", "onw")
+        assert await asked.password_is_right("192.0.2.2", "ann", "one")
+
+
 # Behind a proxy
 
 
