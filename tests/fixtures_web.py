@@ -45,11 +45,16 @@ def visit(browser: Browser) -> Iterator[MakeVisit]:
     with ExitStack() as stack:
         visits: list[Visit] = []
 
-        def open_page(port: int, where: str = "", **context: Any) -> Visit:  # noqa: ANN401
+        def open_page(
+            port: int,
+            where: str = "",
+            scheme: str = "http",
+            **context: Any,  # noqa: ANN401
+        ) -> Visit:
             made = browser.new_context(**context)
             stack.callback(made.close)
             visits.append(Visit(made.new_page()))
-            visits[-1].page.goto(f"http://127.0.0.1:{port}/{where}")
+            visits[-1].page.goto(f"{scheme}://127.0.0.1:{port}/{where}")
             return visits[-1]
 
         yield open_page

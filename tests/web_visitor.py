@@ -125,6 +125,10 @@ class Browser:
     cookie: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     tls: Any = None
+    local: str | None = None
+    """The address to come from."""
+    unix: str = ""
+    """The socket to come to instead."""
 
     @property
     def authority(self) -> str:
@@ -135,7 +139,9 @@ class Browser:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
     async def stream(self) -> trio.abc.Stream:
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        if self.unix:
+            return await trio.open_unix_socket(self.unix)
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port, local_address=self.local)
         if self.tls is None:
             return stream
         return trio.SSLStream(stream, self.tls, server_hostname="localhost", https_compatible=True)

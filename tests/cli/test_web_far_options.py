@@ -28,6 +28,12 @@ def test_ssh_is_told_what_it_knows_by_its_own_names_and_asks_nobody() -> None:
     assert target.identity_files == ("key",)
 
 
+def test_jumphosts_are_told_to_ssh_and_visitors_take_that_way() -> None:
+    far = read_options(["--connect", "far", "--jump", "ann@one:23,two"]).far
+    assert far is not None
+    assert (far.target.jumps, far.direct, far.by_ssh) == ("ann@one:23,two", False, True)
+
+
 def test_without_a_command_it_is_the_login_shell() -> None:
     options = read_options(["--connect", "far"])
     assert (options.command, options.name) == ((), "shell")
@@ -49,6 +55,10 @@ def test_ways_may_be_chosen(via: str, ways: tuple[bool, bool]) -> None:
         ["-l", "ann", "--", "sh"],
         ["-o", "Port=1", "--", "sh"],
         ["--via", "ssh", "--", "sh"],
+        ["--jump", "one", "--", "sh"],
+        ["--connect", "far", "--jump", "one", "--jump", "two"],
+        ["--connect", "far", "--jump", "one,,two"],
+        ["--connect", "far", "--jump", "one", "--via", "direct"],
         ["--terminal-path", "/x", "--", "sh"],
         ["--connect", "far:22"],
         ["--connect=-oProxyCommand=x"],

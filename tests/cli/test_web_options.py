@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def test_defaults() -> None:
         (["--close-signal", "33", *COMMAND], "--close-signal"),
         (["--width", "20000", *COMMAND], "--width"),
         (["--index", "/no/such", *COMMAND], "--index"),
+        (["--favicon", "/no/such.png", *COMMAND], "cannot be read"),
+        (["--favicon", "https://example.org/", *COMMAND], "pages load nothing else"),
+        (["--pass-headers", "--e2e", *COMMAND], "--pass-headers"),
+        (["--pass-headers", "--connect", "host"], "--pass-headers"),
+        (["--ping-interval", "-1", *COMMAND], "--ping-interval"),
+        (["--trusted-proxy", "proxy.example", *COMMAND], "--trusted-proxy: 'proxy.example'"),
+        (["--trusted-proxy", "0.0.0.0/0", *COMMAND], "is everybody"),
+        (["--trusted-proxy", "unix", *COMMAND], "with --unix-socket only"),
         (["--tls-ca-crt", "/ca", *COMMAND], "need TLS"),
         (["-r", "--random-url-length", "4", *COMMAND], "--random-url-length"),
         (["--config", "/no/such", *COMMAND], "/no/such: No such file"),
@@ -117,6 +126,15 @@ enable_random_url = false
 random_url_length = 8
 enable_tls = false
 title_format = "GoTTY - {{ .command }} ({{ .hostname }})"
+enable_basic_auth = true
+enable_tls_client_auth = false
+pass_headers = false
+ws_query_args = ""
+enable_totp_auth = false
+secret = ""
+enable_webgl = true
+ping_interval = 5
+quiet = true
 enable_reconnect = true
 reconnect_time = 11
 max_connection = 3
@@ -140,12 +158,77 @@ def test_gottys_configuration(tmp_path: Path) -> None:
     assert options.once
     assert options.credentials == {"user": "pass"}
     assert (options.reconnect_s, options.max_connection, options.close_signal) == (11, 3, 2)
+    assert (options.ping_s, options.quiet, options.ws_query) == (5, True, "")
     assert options.preferences == {
+        "enable_webgl": True,
         "font_size": 5,
         "background_color": "rgb(16, 16, 32)",
         "theme": {"red": "#f00"},
         "palette": ["a", 1, 2.5, [True]],
     }
+
+
+def test_files_of_certificates_in_gottys_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "gotty"
+    file.write_text(
+        'enable_tls = true\ntls_crt_file = "/c"\ntls_key_file = "/k"\n'
+        'enable_tls_client_auth = true\ntls_ca_crt_file = "/a"\nhostname = "one.example"\n'
+    )
+    options = read_options(["--config", str(file), *COMMAND])
+    assert (options.tls_certificate, options.tls_key, options.tls_ca) == ("/c", "/k", "/a")
+    assert options.hostnames == ("one.example",)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('permit_write = "false"', "permit_write is true or false"),
+        ("credental = 1", "there is no credental here"),
+        ("enable_totp_auth = true", "there is no enable_totp_auth"),
+        ("address = 5", "address is a text"),
+        ("port = [1]", "port is a number"),
+        ("port = true", "port is a number"),
+        ("close_signal = []", "close_signal is a number"),
+        ("hostname = [1]", "hostname is a list"),
+        ("preferences = 1", "preferences is a block"),
+        ("enable_basic_auth = true", "without a credential"),
+    ],
+)
+def test_settings_that_would_be_taken_for_something_else(
+    text: str, what: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "gotty"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=what):
+        read_options(["--config", str(file), *COMMAND])
+
+
+def test_gottys_variables_are_obeyed_and_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "gotty"
+    file.write_text('title_format = "file"\nport = 1\n')
+    said = {
+        "CONFIG": str(file),
+        "CREDENTIAL": "ann:secret",
+        "PERMIT_WRITE": "true",
+        "ONCE": "0",
+        "PORT": "9002",
+        "WIDTH": "90",
+    }
+    for name, text in said.items():
+        monkeypatch.setenv(f"GOTTY_{name}", text)
+    options = read_options(["--width", "100", *COMMAND])
+    assert (options.title_format, options.port, options.width) == ("file", 9002, 100)
+    assert (options.permit_write, options.once) == (True, False)
+    assert options.credentials == {"ann": "secret"}
+    assert not any(name.startswith("GOTTY_") for name in os.environ)
+    monkeypatch.setenv("GOTTY_PORT", "9002")
+    with pytest.raises(UsageError, match="--print-unit"):
+        read_options(["--print-unit", *COMMAND])
+    monkeypatch.setenv("GOTTY_PERMIT_WRITE", "yes, please")
+    with pytest.raises(UsageError, match="GOTTY_PERMIT_WRITE"):
+        read_options(COMMAND)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import re
@@ -9,7 +10,9 @@ import signal
 import socket
 import ssl
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import argon2
@@ -303,6 +306,85 @@ async def test_guesses_wait_longer_each_time(autojump_clock: trio.testing.MockCl
     lockout.succeeded("192.0.2.1")
 
 
+async def test_who_has_a_password_guesses_others_no_faster(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asked = Login({"ann": "one", "eve": "two"}, "", bytes(32))
+    for _ in range(FREE_FAILURES - 1):
+        assert not await asked.password_is_right("192.0.2.1", "ann", "guess")
+        assert await asked.password_is_right("192.0.2.1", "eve", "two")
+    assert not await asked.password_is_right("192.0.2.1", "ann", "guess")
+    with pytest.raises(LockedOut):
+        await asked.password_is_right("192.0.2.1", "ann", "guess")
+    for _ in range(2 * FREE_FAILURES):  # but who mistypes his own is forgiven
+        assert not await asked.password_is_right("192.0.2.2", "ann", "onw")
+        assert await asked.password_is_right("192.0.2.2", "ann", "one")
+
+
+# Behind a proxy
+
+
+@pytest.fixture(params=["address", "unix"])
+async def by_proxy(request: pytest.FixtureRequest, runtime_dir: Path) -> AsyncIterator[Browser]:
+    """Somebody who comes by the operator's proxy."""
+    unix = str(runtime_dir / "web.sock") if request.param == "unix" else ""
+    where = ["--trusted-proxy", "unix", "--unix-socket", unix]
+    where = where if unix else ["--trusted-proxy", "127.0.0.2"]
+    async with web_host("-c", "user:secret", *where, *CAT) as host:
+        yield replace(host.browser, local="127.0.0.2", unix=unix, host="term.localhost")
+
+
+def by_way_of(*addresses: str, scheme: str = "") -> dict[str, str]:
+    return {"X-Forwarded-For": ", ".join(addresses), "X-Forwarded-Proto": scheme}
+
+
+async def test_behind_a_proxy_who_guesses_locks_out_himself_alone(by_proxy: Browser) -> None:
+    for number in range(FREE_FAILURES):
+        made_up = by_way_of(f"203.0.113.{number}", "198.51.100.1")
+        assert (await by_proxy.post("api/login", WRONG, made_up)).status == 403
+    for said in (by_way_of("198.51.100.1"), by_way_of("203.0.113.99", "198.51.100.1")):
+        assert (await by_proxy.post("api/login", RIGHT, said)).status == 429
+    assert (await by_proxy.post("api/login", RIGHT, by_way_of("198.51.100.2"))).status == 200
+
+
+async def test_who_is_no_proxy_is_not_believed_whom_he_speaks_for() -> None:
+    async with web_host("-c", "user:secret", "--trusted-proxy", "127.0.0.2", *CAT) as host:
+        for number in range(FREE_FAILURES):
+            said = by_way_of(f"198.51.100.{number}")
+            assert (await host.browser.post("api/login", WRONG, said)).status == 403
+        said = by_way_of("198.51.100.99", scheme="https")
+        assert (await host.browser.post("api/login", RIGHT, said)).status == 429
+    async with web_host("-c", "user:secret", *CAT) as host:
+        reply = await host.browser.post("api/login", RIGHT, said)
+        assert reply.status == 200, "what he says of the scheme is not heeded either"
+        assert "Secure" not in reply.fields["set-cookie"]
+
+
+async def test_a_proxy_that_speaks_tls_is_believed_that(by_proxy: Browser) -> None:
+    https = by_way_of("198.51.100.1", scheme="https")
+    plain = await by_proxy.post("api/login", RIGHT, https)
+    assert plain.status == 403, "a page that came without TLS is another's"
+    ours = {**https, "Origin": f"https://{by_proxy.authority}"}
+    reply = await by_proxy.post("api/login", RIGHT, ours)
+    assert reply.status == 200
+    assert "; Secure" in reply.fields["set-cookie"]
+
+
+async def test_one_behind_a_proxy_does_not_take_all_its_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front, "MAX_CONNECTIONS_PER_SOURCE", 2)
+    async with web_host("--trusted-proxy", "127.0.0.1", *CAT) as host, AsyncExitStack() as stack:
+        greedy, other = by_way_of("198.51.100.1"), by_way_of("198.51.100.2")
+        for _ in range(2):
+            await stack.enter_async_context(host.browser.websocket(headers=greedy))
+        assert await upgrade_status(host, headers=greedy) == 429
+        assert (await host.browser.get("healthz", **greedy)).status == 429
+        assert await upgrade_status(host, headers=other) == 101
+        await stack.aclose()
+        assert await upgrade_status(host, headers=greedy) == 101
+
+
 async def test_many_addresses_do_not_fill_the_memory() -> None:
     lockout = login.Lockout()
     for number in range(login.MAX_SOURCES + 10):
@@ -347,6 +429,39 @@ async def test_hashed_passwords_and_unknown_users(monkeypatch: pytest.MonkeyPatc
     assert len(hashed) == 5
     broken = Login({"user": "$argon2id$nonsense"}, "", b"k" * 32)
     assert not await broken.password_is_right("a", "user", "$argon2id$nonsense")
+
+
+async def test_secrets_are_compared_in_a_time_that_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is said is compared by digests of one length, whole."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(login, "compare_digest", compare)
+    asked = Login({"ann": "one"}, "token", bytes(32))
+    assert await asked.password_is_right("a", "ann", "one")
+    assert not await asked.password_is_right("b", "ann", "oneone")
+    assert not await asked.password_is_right("b", "bob", "one")
+    assert asked.token_is_right("a", "token")
+    assert not asked.token_is_right("b", "")
+    assert asked.cookie_is_right(asked.new_cookie())
+    assert not asked.cookie_is_right(asked.new_cookie()[:-1])
+    assert len(compared) == 7
+    assert {len(digest) for pair in compared for digest in pair} == {32}
+
+
+async def test_endless_passwords_are_not_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "x" * (login.MAX_SECRET + 1)
+    asked = Login({"ann": argon2.PasswordHasher().hash(long)}, "", bytes(32))
+    hashed: list[str] = []
+    monkeypatch.setattr(login, "_hash_matches", lambda _, said: hashed.append(said))
+    assert not await asked.password_is_right("a", "ann", long)
+    assert not await asked.password_is_right("a", long, "x")
+    assert hashed == []
 
 
 async def test_a_token_outlives_a_restart_and_opens_nothing_else() -> None:

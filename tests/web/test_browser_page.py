@@ -135,6 +135,45 @@ def test_what_the_user_likes_is_kept(seen: Visit) -> None:
     assert background(seen) != "rgb(40, 40, 40)"
 
 
+GOTTYS = """
+preferences {
+    theme = "solarized-dark"
+    font_size = 19
+    font_family = "Georgia"
+    cursor_style = "bar"
+    cursor_blink = false
+    scrollback_lines = 77
+    enable_webgl = false
+    background_color = "rgb(1, 2, 3)"
+    foreground_color = "}*{color:red}"
+    cursor_accent = "red"
+    color_palette_overrides = ["", "#123456"]
+}
+"""
+
+
+def test_gottys_preferences_are_heeded_until_the_user_prefers_something_else(
+    make_web: MakeWeb, visit: MakeVisit, tmp_path: Path
+) -> None:
+    (tmp_path / "gotty").write_text(GOTTYS)
+    seen = visit(make_web("-w", "--config", str(tmp_path / "gotty")).port)
+    seen.until_ready()
+    options = seen.page.evaluate(
+        "({...document.querySelector('#terminal').terminal.options})", None
+    )
+    assert (options["fontSize"], options["cursorStyle"], options["scrollback"]) == (19, "bar", 77)
+    assert options["fontFamily"].startswith("Georgia, ")
+    assert options["cursorBlink"] is False
+    assert options["theme"]["background"] == "rgb(1, 2, 3)"
+    assert options["theme"]["foreground"] == "#93a1a1", "solarized's, as that is no colour"
+    assert (options["theme"]["cursorAccent"], options["theme"]["red"]) == ("red", "#123456")
+    assert background(seen) == "rgb(1, 2, 3)"
+    assert seen.page.locator("#terminal canvas").count() == 0
+    seen.page.click("#open-settings")
+    seen.page.select_option("#settings [name=theme]", "monokai")
+    assert background(seen) == "rgb(39, 40, 34)"
+
+
 def test_a_search_finds_and_tells_how_much(seen: Visit) -> None:
     seen.run("for n in 1 2 3; do echo nee''dle $n; done")
     seen.page.keyboard.press("Control+Shift+F")
@@ -168,6 +207,99 @@ def test_a_phone_has_the_keys_that_it_lacks(make_web: MakeWeb, visit: MakeVisit)
     phone.page.keyboard.insert_text("d")
     phone.until_shown("\ndone")
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+class Finger:
+    """One finger on a page."""
+
+    def __init__(self, seen: Visit) -> None:
+        self._page = seen.page
+        self._devtools = seen.page.context.new_cdp_session(seen.page)
+
+    def down(self, x: float, y: float) -> None:
+        self._touch("touchStart", {"x": x, "y": y})
+
+    def move(self, x: float, y: float) -> None:
+        self._touch("touchMove", {"x": x, "y": y})
+
+    def up(self) -> None:
+        self._touch("touchEnd")
+
+    def _touch(self, kind: str, *points: dict[str, float]) -> None:
+        said = {"type": kind, "touchPoints": list(points)}
+        self._devtools.send("Input.dispatchTouchEvent", said)
+
+
+@pytest.fixture
+def phone(make_web: MakeWeb, visit: MakeVisit) -> Visit:
+    """A page with a shell, on a phone."""
+    seen = visit(
+        make_web("-w").port,
+        viewport={"width": 390, "height": 700},
+        has_touch=True,
+        is_mobile=True,
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    seen.until_ready()
+    return seen
+
+
+SELECTED = "document.querySelector('#terminal').terminal.getSelection()"
+
+
+def test_a_finger_selects_what_it_is_drawn_over(phone: Visit) -> None:
+    phone.run("clear; printf 'one two three\\nfour\\n'")
+    box = phone.page.locator(".xterm-screen").bounding_box()
+    assert box is not None
+    rows, columns = phone.page.evaluate(
+        "(({ rows, cols }) => [rows, cols])(document.querySelector('#terminal').terminal)"
+    )
+
+    def cell(row: int, column: int) -> tuple[float, float]:
+        assert box is not None
+        return (
+            box["x"] + (column + 0.5) * box["width"] / columns,
+            box["y"] + (row + 0.5) * box["height"] / rows,
+        )
+
+    finger = Finger(phone)
+    finger.down(*cell(0, 5))
+    phone.until(f"() => {SELECTED} === 'two'")
+    finger.move(*cell(1, 1))
+    phone.until(f"() => {SELECTED} === 'two three\\nfo'")
+    finger.move(*cell(0, 1))
+    phone.until(f"() => {SELECTED} === 'ne two'")
+    finger.up()
+    phone.page.tap("#toast button")
+    phone.until("async () => await navigator.clipboard.readText() === 'ne two'")
+    assert phone.page.evaluate(SELECTED) == ""
+
+
+def test_a_finger_scrolls(phone: Visit) -> None:
+    where = (
+        "(({ buffer: { active } }) => active.baseY - active.viewportY)"
+        "(document.querySelector('#terminal').terminal)"
+    )
+    phone.run("seq 200")
+    finger = Finger(phone)
+    finger.down(200, 200)
+    for y in range(210, 500, 20):
+        finger.move(200, y)
+    phone.until(f"() => {where} > 10")
+    for y in range(490, 100, -20):
+        finger.move(200, y)
+    phone.until(f"() => {where} === 0")
+    finger.up()
+    assert phone.page.evaluate(SELECTED) == ""
+    phone.type("printf '\\e[?1049h'; cat -v\n")  # where programs are told by keys
+    phone.until(
+        "() => document.querySelector('#terminal').terminal.buffer.active.type === 'alternate'"
+    )
+    finger.down(200, 400)
+    for y in range(390, 200, -20):
+        finger.move(200, y)
+    finger.up()
+    phone.until_shown("^[[B")
 
 
 def test_a_screen_reader_is_served(make_web: MakeWeb, visit: MakeVisit) -> None:

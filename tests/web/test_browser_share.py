@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import socket
 import sys
 from pathlib import Path
 
@@ -55,6 +57,8 @@ def size(seen: Visit) -> list[int]:
 def test_who_opens_the_link_sees_and_cannot_type(owner: Owner, visit: MakeVisit) -> None:
     viewer = visit(owner.port, owner.share())
     viewer.page.wait_for_selector("#read-only:visible")
+    whose = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+    assert viewer.page.title() == whose
     owner.seen.type("echo seen by $((1 + 1))\n")
     viewer.until_shown("\nseen by 2")
     viewer.type("echo mine\n")
@@ -98,6 +102,38 @@ def test_a_viewer_has_the_owners_size_whole_and_keeps_it_when_reloaded(
         viewer.page.reload()
     owner.seen.run("echo $((5 * 5)) more")
     viewer.until_shown("\n25 more")
+
+
+def test_the_owner_is_told_who_comes_and_goes(owner: Owner, visit: MakeVisit) -> None:
+    told = (
+        "(word) => !document.querySelector('#toast').hidden"
+        " && document.querySelector('#toast').textContent.includes(word)"
+    )
+    viewer = visit(owner.port, owner.share())
+    owner.seen.until(told, "127.0.0.1 watches")
+    viewer.page.wait_for_selector("#read-only:visible")
+    owner.seen.run(f"{sys.executable} -m trioet.cli.main share --list")
+    assert "127.0.0.1" in owner.seen.text
+    viewer.page.click("#open-settings")
+    viewer.page.click("#settings [data-do=end]")
+    owner.seen.until(told, "nobody watches any more")
+
+
+def test_several_look_on_each_on_a_page_of_another_size(owner: Owner, visit: MakeVisit) -> None:
+    viewers = [
+        visit(owner.port, owner.share(), viewport={"width": width, "height": height})
+        for width, height in ((400, 300), (1400, 900))
+    ]
+    owner.seen.run("echo $((6 * 7)) for all")
+    for viewer in viewers:
+        viewer.until_shown("\n42 for all")
+        assert size(viewer) == size(owner.seen)
+
+
+def test_a_link_ends_when_its_time_is_over(owner: Owner, visit: MakeVisit) -> None:
+    viewer = visit(owner.port, owner.share("--expires", "6s"))
+    viewer.page.wait_for_selector("#read-only:visible")
+    viewer.until_notice("the time for which the session was shared is over")
 
 
 def test_revoked_is_told_and_shown_no_more(owner: Owner, visit: MakeVisit) -> None:

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from descriptors import descriptors
 from farside import SOURCE, FarSide
+from jumphosts import DESTINATION, journey
 from keepers import keepers_in
 from trioet.bootstrap.credentials import new_real_credentials
 from trioet.cli.terminal import ask_keeper, connect_keeper
@@ -62,6 +63,16 @@ async def test_a_visitor_types_on_another_host_and_sees(far_side: FarSide, via: 
         visitor.type(b"hello\r")
         await visitor.until_shown(b"hello")
     assert far_side.sshd.logins == (2 if via == "ssh" else 1)
+
+
+async def test_through_a_jumphost_everything_goes_by_ssh(tmp_path: Path, runtime_dir: Path) -> None:
+    with journey(tmp_path, runtime_dir, "bastion") as way:
+        words = ["--connect", DESTINATION, "-F", str(way.config), "--jump", "bastion"]
+        async with web_host("-w", *words, *CAT) as host, visiting(host) as visitor:
+            await visitor.until_shown(b"ready")
+            visitor.type(b"hello\r")
+            await visitor.until_shown(b"hello")
+            assert way.hosts["bastion"].sshd.logins >= 2, "for the session, and for its visitor"
 
 
 async def test_it_is_reached_by_the_router_of_that_host(far_side: FarSide) -> None:

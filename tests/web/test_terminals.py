@@ -15,6 +15,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection
 
+from trioet.web import service
 from waiting import until
 from web_hosts import python, sh, web_host
 
@@ -233,6 +234,29 @@ async def test_a_first_message_that_is_none(subprotocol: str, first: str) -> Non
     async with web_host("-w", *sh("cat")) as host, host.browser.websocket(subprotocol) as socket:
         await socket.send(first)
         assert (await read_all(socket))[1] == 1002
+
+
+@pytest.mark.parametrize("subprotocol", ["webtty", "tty"])
+async def test_a_command_puts_no_sequences_into_a_title(subprotocol: str) -> None:
+    command = sh("exit 0  # \x1b]0;evil\x07\x9b31m")
+    options = ["--title-format", "{{ .argv }}"]
+    async with web_host(*options, *command) as host, host.browser.websocket(subprotocol) as socket:
+        await socket.send(hello(subprotocol))
+        message = await socket.recv()
+        title = message if isinstance(message, str) else message.decode()
+        assert "]0;evil" in title
+        assert title.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("options", "most"), [(["-w"], service.MAX_PASTE), ([], service.MAX_WORDS)]
+)
+async def test_an_endless_message_is_not_kept(options: list[str], most: int) -> None:
+    async with web_host(*options, *sh("sleep 60")) as host, host.browser.websocket("tty") as socket:
+        await socket.send(hello("tty"))
+        with suppress(ConnectionClosed):
+            await socket.send(b"0" + bytes(most))
+        assert (await read_all(socket))[1] == 1009
 
 
 async def test_gottys_clients_need_not_name_their_subprotocol() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import trio
+from websockets.exceptions import ConnectionClosed
 
 from keepers import keepers_in
 from ports import free_ports
@@ -109,14 +112,77 @@ async def test_an_index_page_of_the_operators(tmp_path: Path) -> None:
         assert "content-security-policy" in reply.fields
 
 
+async def test_an_icon_of_the_operators(tmp_path: Path) -> None:
+    (tmp_path / "own.png").write_bytes(b"\x89PNG")
+    async with web_host("--favicon", str(tmp_path / "own.png"), *CAT) as host:
+        reply = await host.browser.get("icon.svg")
+        assert (reply.body, reply.fields["content-type"]) == (b"\x89PNG", "image/png")
+
+
+async def test_signs_of_life_come_as_often_as_the_operator_wants() -> None:
+    async with (
+        web_host("--ping-interval", "1", *CAT) as host,
+        await trio.open_tcp_stream("127.0.0.1", host.browser.port) as stream,
+    ):
+        head = f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{host.browser.port}\r\n" + (
+            f"Origin: {host.browser.origin}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n"
+            "Sec-WebSocket-Protocol: trioet\r\n\r\n"
+        )
+        await stream.send_all(head.encode())
+        heard = b""
+        with trio.fail_after(10):
+            while not heard.partition(b"\r\n\r\n")[2]:
+                heard += await stream.receive_some()
+        assert heard.partition(b"\r\n\r\n")[2][:1] == b"\x89"  # FIN, and a ping (RFC 6455, 5.5.2)
+
+
+@pytest.mark.parametrize("subprotocol", ["trioet", "webtty"])
+@pytest.mark.parametrize("passes", [False, True])
+async def test_a_program_is_told_of_its_request_if_the_operator_wants_that(
+    subprotocol: str, *, passes: bool
+) -> None:
+    options = ["--pass-headers"] if passes else []
+    said = {
+        "X-Remote-User": "ann",
+        "X_Remote_User": "forged",
+        "Proxy": "http://evil.example/",
+        "Cookie": "secret",
+    }
+    async with web_host(*options, *sh("env | grep ^HTTP_; echo end")) as host:
+        host.browser.headers |= said
+        async with trio.open_nursery() as nursery:
+            if subprotocol == "trioet":
+                visitor = Visitor(host.browser, nursery, await host.browser.session())
+                visitor.begin()
+                await visitor.until_over()
+                shown = visitor.shown
+            else:
+                async with host.browser.websocket(subprotocol) as socket:
+                    await socket.send("{}")
+                    await socket.send('3{"columns": 80, "rows": 24}')
+                    shown = b""
+                    with suppress(ConnectionClosed):
+                        while True:
+                            message = str(await socket.recv())
+                            if message.startswith("1"):
+                                shown += base64.b64decode(message[1:])
+            nursery.cancel_scope.cancel()
+    assert (b"HTTP_X_REMOTE_USER=ann\r\n" in shown) == passes
+    for word in (b"forged", b"evil", b"secret", b"WEBSOCKET"):
+        assert word not in shown
+    assert shown.endswith(b"end\r\n")
+
+
 async def test_what_the_page_is_told() -> None:
     options = ["-w", "--reconnect", "--width", "90", "--permit-arguments", "--title-format", "t"]
+    options += ["--ws-query-args", "a=b"]
     async with web_host(*options, *CAT) as host:
         config = (await host.browser.get("api/config")).json
         del config["version"]
         assert config == {
             **{"login": "no", "ways": [], "title": "t", "write": True, "reconnect": 10},
-            **{"columns": 90, "rows": 0, "arguments": True, "preferences": {}},
+            **{"columns": 90, "rows": 0, "arguments": True, "query": "a=b", "preferences": {}},
         }
 
 
@@ -134,7 +200,7 @@ async def test_a_login_has_to_say_something() -> None:
 async def test_what_a_keeper_refuses_the_page_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = [StepFailed("keeper", "no room", "end some"), LocalError("no keeper")]
 
-    async def refuse(self: KeeperSessions, arguments: object) -> None:
+    async def refuse(self: KeeperSessions, arguments: object, environment: object) -> None:
         raise refusals.pop(0)
 
     monkeypatch.setattr(KeeperSessions, "open", refuse)
@@ -170,7 +236,7 @@ async def test_an_older_keeper_says_what_to_do(runtime_dir: Path) -> None:
         nursery.start_soon(trio.serve_listeners, answer, listeners)
         for expected in ("older trioet's", "full", "does not answer", "does not answer"):
             with pytest.raises(LocalError, match=expected):
-                await sessions.open([])
+                await sessions.open([], {})
         nursery.cancel_scope.cancel()
     os.unlink(path)
 

@@ -69,6 +69,11 @@ def test_origins(origin: str, host: str, ours: bool) -> None:
     assert is_our_origin(origin, host, None) is ours
 
 
+@pytest.mark.parametrize(("spoken", "ours"), [("", True), ("https", True), ("http", False)])
+def test_the_scheme_counts_where_it_is_known(spoken: str, *, ours: bool) -> None:
+    assert is_our_origin("https://a.example", "a.example", None, spoken) is ours
+
+
 def test_origins_that_the_operator_allows_match_as_a_whole() -> None:
     allowed = re.compile(r"https://a\.example")
     assert is_our_origin("https://a.example", "elsewhere", allowed)

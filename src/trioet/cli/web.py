@@ -31,7 +31,7 @@ from trioet.web.granting import TERM, grant
 from trioet.web.login import token_for
 from trioet.web.options import WebOptions
 from trioet.web.service import Service
-from trioet.web.sessions import OneSession, Opened, Sessions
+from trioet.web.sessions import Environment, OneSession, Opened, Sessions
 from trioet.web.static_files import BUILT
 
 KEY_BYTES: Final = 32
@@ -49,8 +49,7 @@ def main(argv: list[str]) -> int:
         return 0
     keep_private()
     raise_limit()
-    quiet = any(word in ("-q", "--quiet") for word in argv[: _end_of_options(argv)])
-    level = logging.WARNING if quiet else logging.INFO
+    level = logging.WARNING if options.quiet else logging.INFO
     logging.basicConfig(level=level, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # tells every visitor's mishap
     _warn(options)
@@ -94,7 +93,7 @@ async def _serve_one(
     nursery: trio.Nursery,
 ) -> None:
     """Open the one session, tell its key by the link, and forget it."""
-    opened = await sessions.open(())
+    opened = await sessions.open((), {})
     secret = f"#session={opened.credentials.client_id}/{opened.credentials.passkey}"
     wait_over = opened.wait_over
     del opened
@@ -110,10 +109,6 @@ async def _serve_one(
 
     nursery.start_soon(end_with_it)
     await service.run()
-
-
-def _end_of_options(argv: Sequence[str]) -> int:
-    return argv.index("--") if "--" in argv else len(argv)
 
 
 def _announcer(options: WebOptions, publish: Callable[[str], None]) -> Callable[[str], None]:
@@ -141,7 +136,7 @@ class KeeperSessions:
     def __init__(self, options: WebOptions) -> None:
         self._options = options
 
-    async def open(self, arguments: Sequence[str]) -> Opened:
+    async def open(self, arguments: Sequence[str], environment: Environment, /) -> Opened:
         """Ask the keeper, started if need be.
 
         Raises:
@@ -149,7 +144,7 @@ class KeeperSessions:
         """
         credentials = new_real_credentials()
         granted = grant(self._options, arguments)
-        request = GuestRequest(credentials, TERM, os.environb, granted)
+        request = GuestRequest(credentials, TERM, {**os.environb, **environment}, granted)
         stream, _ = await _ask(request.encode())
 
         async def wait_over() -> None:

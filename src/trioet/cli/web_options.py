@@ -12,10 +12,18 @@ import signal
 from collections.abc import Sequence
 from typing import Any, Final
 
+from trioet.cli.web_config import read_settings, take_variables
 from trioet.cli.web_far_options import add_far_arguments, read_far
 from trioet.errors import UsageError
-from trioet.web.gotty_config import read_config
-from trioet.web.options import DEFAULT_ARGUMENT, DEFAULT_LINGER_S, DEFAULT_PORT, Far, WebOptions
+from trioet.web.options import (
+    DEFAULT_ARGUMENT,
+    DEFAULT_LINGER_S,
+    DEFAULT_PING_S,
+    DEFAULT_PORT,
+    Far,
+    WebOptions,
+)
+from trioet.wire.web_forwarded import Proxies, proxies
 
 DEFAULT_RANDOM_LENGTH: Final = 16
 """Characters of a random path; GoTTY's 8 can be guessed."""
@@ -74,6 +82,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--token", action="store_true", default=None, help="print a link that lets in who has it"
     )
     who.add_argument("--ws-origin", metavar="REGEX", help="pages of these origins may connect")
+    who.add_argument("--ws-query-args", metavar="QUERY", help="pages connect to ws?QUERY")
+    who.add_argument(
+        "--trusted-proxy",
+        action="append",
+        metavar="ADDR[/BITS]",
+        help="believe the X-Forwarded-For of a proxy there, or `unix`, of who comes by "
+        "--unix-socket; repeatable",
+    )
     who.add_argument("-t", "--tls", action="store_true", default=None, help="speak TLS")
     who.add_argument("--tls-crt", metavar="FILE", help=f"certificate ({CERTIFICATE})")
     who.add_argument("--tls-key", metavar="FILE", help=f"its key ({KEY})")
@@ -97,6 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="REGEX",
         help="each of them has to match it as a whole (letters, digits, no option)",
     )
+    what.add_argument(
+        "--pass-headers",
+        action="store_true",
+        default=None,
+        help="COMMAND gets what a browser says of itself: User-Agent as HTTP_USER_AGENT",
+    )
     what.add_argument("--width", type=int, metavar="N", help="columns, whatever the page has")
     what.add_argument("--height", type=int, metavar="N", help="rows")
     what.add_argument("--close-signal", metavar="N", help="what COMMAND gets at the end (HUP)")
@@ -109,6 +131,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--title-format", metavar="TEXT", help="{{ .command }}@{{ .hostname }}")
     what.add_argument("--index", metavar="FILE", help="your own index.html")
+    what.add_argument("--favicon", metavar="FILE", help="your own icon: svg, png or ico")
+    what.add_argument(
+        "--enable-webgl",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="pages draw with the graphics card (they do)",
+    )
     how = parser.add_argument_group("how long, how many")
     how.add_argument(
         "--reconnect", action="store_true", default=None, help="a new session when one is over"
@@ -117,6 +146,9 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--max-connection", type=int, metavar="N", help="visitors at once (no limit)")
     how.add_argument("--once", action="store_true", default=None, help="one session, then end")
     how.add_argument("--timeout", type=float, metavar="S", help="end when nobody was there so long")
+    how.add_argument(
+        "--ping-interval", type=int, metavar="S", help="between signs of life (30 s); 0: none"
+    )
     add_far_arguments(parser)
     parser.add_argument(
         "--print-unit",
@@ -145,12 +177,16 @@ def read_options(argv: Sequence[str]) -> WebOptions:
         raise UsageError("--shares runs no command; a trioet web that runs one shows shares too")
     if not (command or far or shares):
         raise UsageError("which command? trioet web [options] -- COMMAND...")
-    settings: dict[str, Any] = {}
-    if config := given.pop("config"):
-        settings |= read_config(config)
+    said = take_variables(os.environ)
+    if said and given["print_unit"]:
+        raise UsageError("--print-unit: a unit has no GOTTY_ variables; use the command line")
+    config = given.pop("config") or said.pop("config", None)
+    settings = read_settings(config) | said if config else said
     settings |= {name: value for name, value in given.items() if value is not None}
     argv = tuple(command) if far or not command else _found(command)
     options = _options(settings, argv, far)
+    if options.pass_headers and (far or options.e2e):
+        raise UsageError("--pass-headers: only what runs here is told of a request")
     _check_safe(options)
     _check_e2e(options)
     return options
@@ -159,9 +195,8 @@ def read_options(argv: Sequence[str]) -> WebOptions:
 def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None) -> WebOptions:
     defaults = WebOptions(command)
     said = settings.get
-    has_tls = bool(said("tls") or said("enable_tls") or said("tls_crt"))
+    has_tls = bool(said("tls") or said("tls_crt"))
     pattern = said("argument_pattern") or DEFAULT_ARGUMENT
-    reconnects = bool(said("reconnect") or said("enable_reconnect"))
     return WebOptions(
         command=command,
         far=far,
@@ -179,12 +214,13 @@ def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None
         tls_certificate=_path(said("tls_crt") or CERTIFICATE) if has_tls else "",
         tls_key=_path(said("tls_key") or KEY) if has_tls else "",
         tls_ca=_client_authority(settings, has_tls),
+        proxies=_proxies(settings),
         hostnames=tuple(said("hostname") or ()),
         ws_origin=_regex("ws-origin", str(said("ws_origin"))) if said("ws_origin") else None,
-        index=_readable(said("index") or said("index_file") or ""),
+        index=_readable("index", said("index")),
         title_format=said("title_format") or defaults.title_format,
         reconnect_s=_number("reconnect-time", said("reconnect_time", 10), 0, 86400)
-        if reconnects
+        if said("reconnect")
         else None,
         max_connection=_number("max-connection", said("max_connection", 0), 0, 1 << 20),
         once=bool(said("once")),
@@ -193,8 +229,13 @@ def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None
         height=_number("height", said("height", 0), 0, 10_000),
         close_signal=_signal(said("close_signal", signal.SIGHUP)),
         close_timeout_s=_close_timeout(said("close_timeout", -1)),
+        favicon=_favicon(settings),
+        pass_headers=bool(said("pass_headers")),
+        ws_query=str(said("ws_query_args") or ""),
+        ping_s=_number("ping-interval", said("ping_interval", DEFAULT_PING_S), 0, 86400),
         linger_s=_number("linger", said("linger", DEFAULT_LINGER_S), 0, 30 * 86400),
-        preferences=said("preferences") or {},
+        preferences=_preferences(settings),
+        quiet=bool(said("quiet")),
     )
 
 
@@ -240,8 +281,18 @@ def _found(command: Sequence[str]) -> tuple[str, ...]:
     return (os.path.abspath(path), *command[1:])
 
 
+def _proxies(settings: dict[str, Any]) -> Proxies:
+    try:
+        found = proxies(settings.get("trusted_proxy") or [])
+    except ValueError as error:
+        raise UsageError(f"--trusted-proxy: {error}") from None
+    if found.unix and not settings.get("unix_socket"):
+        raise UsageError("--trusted-proxy unix makes sense with --unix-socket only")
+    return found
+
+
 def _base_path(settings: dict[str, Any]) -> str:
-    if settings.get("random_url") or settings.get("enable_random_url"):
+    if settings.get("random_url"):
         asked = settings.get("random_url_length", DEFAULT_RANDOM_LENGTH)
         length = _number("random-url-length", asked, MIN_RANDOM_LENGTH, 256)
         return "/" + "".join(secrets.choice(BASE36) for _ in range(length)) + "/"
@@ -264,6 +315,8 @@ def _credentials(settings: dict[str, Any]) -> dict[str, str]:
             raise UsageError(f"--credential-file {file}: nobody is in it")
     if one := settings.get("credential"):
         lines.append(str(one))
+    if settings.get("basic_auth") and not lines:
+        raise UsageError("enable_basic_auth without a credential")
     found = {}
     for line in lines:
         user, colon, password = line.partition(":")
@@ -275,17 +328,31 @@ def _credentials(settings: dict[str, Any]) -> dict[str, str]:
 
 def _client_authority(settings: dict[str, Any], has_tls: bool) -> str:
     file = settings.get("tls_ca_crt")
-    if settings.get("enable_tls_client_auth"):
+    if settings.get("tls_client_auth"):
         file = file or AUTHORITY
     if file and not has_tls:
         raise UsageError("--tls-ca-crt: client certificates need TLS: -t")
     return _path(str(file)) if file else ""
 
 
-def _readable(file: str) -> str:
+def _readable(option: str, file: str | None) -> str:
     if file and not os.access(_path(file), os.R_OK):
-        raise UsageError(f"--index {file}: cannot be read")
+        raise UsageError(f"--{option} {file}: cannot be read")
     return _path(file) if file else ""
+
+
+def _favicon(settings: dict[str, Any]) -> str:
+    file = settings.get("favicon")
+    if file and not str(file).endswith((".svg", ".png", ".ico")):
+        raise UsageError(f"--favicon {file}: a file, .svg, .png or .ico; pages load nothing else")
+    return _readable("favicon", file)
+
+
+def _preferences(settings: dict[str, Any]) -> dict[str, object]:
+    found = dict(settings.get("preferences") or {})
+    if (webgl := settings.get("enable_webgl")) is not None:
+        found["enable_webgl"] = webgl
+    return found
 
 
 def _path(file: str) -> str:

@@ -13,6 +13,7 @@ import base64
 import json
 import logging
 import os
+import pwd
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -222,7 +223,7 @@ class Shares:
             "id": credentials.client_id,
             "passkey": credentials.passkey,
             "write": share.write,
-            "title": f"{share.session.name} @ {socket.gethostname()}",
+            "title": f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}",
         }
         seal = SealedBox(share.link.passkey.encode(), Direction.SERVER_TO_CLIENT).seal
         may = "may type" if share.write else "read-only"

@@ -34,7 +34,7 @@ from trioet.link.dial import ANY_LOCAL
 from trioet.web.answered import Answered, wait_answered
 from trioet.web.granting import TERM, grant
 from trioet.web.options import Far, WebOptions
-from trioet.web.sessions import Opened, no_shares
+from trioet.web.sessions import Environment, Opened, no_shares
 from trioet.wire.handshake import connect_request_frame, first_request
 from trioet.wire.messages import ConnectRequest, ConnectStatus
 
@@ -100,8 +100,8 @@ class FarSessions:
 
     # Opening
 
-    async def open(self, arguments: Sequence[str]) -> Opened:
-        """Have ssh ask for one.
+    async def open(self, arguments: Sequence[str], _environment: Environment, /) -> Opened:
+        """Have ssh ask for one. No environment goes there.
 
         Raises:
           LocalError: there is none to be had.

@@ -10,8 +10,8 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -21,9 +21,11 @@ from websockets.server import ServerProtocol
 from websockets.trio.server import Server, ServerConnection
 from websockets.typing import Subprotocol
 
-from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
-from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
+from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of, source_of_host
+from trioet.web.limits import ANYBODY, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
+from trioet.web.options import DEFAULT_PING_S
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
+from trioet.wire.web_forwarded import UNIX, Proxies, scheme
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
 log = logging.getLogger(__name__)
@@ -40,11 +42,17 @@ ANSWER_DEADLINE_S: Final = 60.0
 MAX_QUEUED: Final = 2
 """Messages from a browser that wait in memory."""
 
-PING_S: Final = 30.0
+PONG_S: Final = 30.0
+"""For a browser to answer a sign of life."""
 
 END_OF_HEAD: Final = b"\r\n\r\n"
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 _TCP: Final = socket.IPPROTO_TCP
+
+TOO_MANY: Final = json_answer(
+    {"error": "too many connections from your address", "hint": "close some"},
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 
 _GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
 
@@ -72,12 +80,20 @@ class Front:
         site: Site,
         spoken: Mapping[str, Spoken],
         context: ssl.SSLContext | None = None,
+        *,
+        ping_s: float = DEFAULT_PING_S,
+        proxies: Proxies | None = None,
     ) -> None:
-        """``spoken`` by subprotocol; the one of the empty name is for who names none."""
+        """``spoken`` by subprotocol; the one of the empty name is for who names none. ``proxies``
+        are believed whom they ask for."""
         self._site = site
         self._spoken = spoken
         self.context = context
+        self._ping_s = ping_s
+        self._proxies = proxies or Proxies()
         self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
+        self._behind = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
+        """The same for who comes by a proxy, while something is done for him."""
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
         # What websockets wants of a server is to know whether it is closing.
         self._server = Server([], trio.aclose_forcefully)
@@ -88,9 +104,11 @@ class Front:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve a connection to its end; owns it. What comes on it harms nobody else."""
         source = source_of(stream.socket)  # type: ignore[arg-type]  # has all that is asked of it
+        peer = _peer(stream)
+        is_proxy = self._proxies.include(peer)
         try:
-            with self._seats.taken(source):
-                await self._serve(stream, source)
+            with self._seats.taken(ANYBODY if is_proxy else source):
+                await self._serve(stream, _Source(source, peer if is_proxy else ""))
         except* Full:
             log.info("too many connections from %s", source)
         except* (*_GONE, ConnectionClosed, trio.TooSlowError):
@@ -100,7 +118,7 @@ class Front:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _serve(self, transport: trio.SocketStream, source: str) -> None:
+    async def _serve(self, transport: trio.SocketStream, origin: _Source) -> None:
         with suppress(OSError):  # a Unix socket has neither
             transport.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
             transport.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
@@ -117,23 +135,40 @@ class Front:
                     head, unread = await _read_head(stream, unread)
                 if not head:
                     return
-                request = parse_head(head)
-                if request.wants_websocket:
-                    await self._serve_websocket(stream, head, unread, request, source)
-                    return
-                with trio.fail_after(REQUEST_DEADLINE_S):
-                    body, unread = await _read_body(stream, unread, request.length)
+                request, source = self._asked(parse_head(head), origin)
+                seat = self._behind.taken(source) if origin.proxy else nullcontext()
+                with seat:
+                    if request.wants_websocket:
+                        await self._serve_websocket(stream, head, unread, request, source)
+                        return
+                    with trio.fail_after(REQUEST_DEADLINE_S):
+                        body, unread = await _read_body(stream, unread, request.length)
+                    answer = await self._site.answer(request, body, source)
+                    await self._send(
+                        stream,
+                        answer,
+                        keeps_alive=request.keeps_alive,
+                        no_body=request.method == "HEAD",
+                    )
             except BadRequest as error:
                 answer = json_answer({"error": str(error), "hint": ""}, error.status)
                 await self._send(stream, answer, keeps_alive=False)
                 return
-            answer = await self._site.answer(request, body, source)
-            await self._send(
-                stream, answer, keeps_alive=request.keeps_alive, no_body=request.method == "HEAD"
-            )
+            except Full:
+                log.info("too many connections from %s", source)
+                await self._send(stream, TOO_MANY, keeps_alive=False)
+                return
             if not request.keeps_alive:
                 return
             patience = IDLE_S
+
+    def _asked(self, request: Request, origin: _Source) -> tuple[Request, str]:
+        """A request with the browser's scheme, and its source: a proxy is asked for both."""
+        spoken = "https" if self.context is not None else ""
+        if not origin.proxy:
+            return replace(request, scheme=spoken), origin.name
+        source = _source_of_visitor(self._proxies.visitor(origin.proxy, request.fields))
+        return replace(request, scheme=scheme(request.fields) or spoken), source
 
     async def _send(
         self, stream: trio.abc.Stream, answer: Answer, *, keeps_alive: bool, no_body: bool = False
@@ -174,8 +209,8 @@ class Front:
                 _Replayed(stream, head + END_OF_HEAD + unread),
                 protocol,
                 self._server,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
+                ping_interval=self._ping_s or None,
+                ping_timeout=PONG_S,
                 max_queue=MAX_QUEUED,
             )
             with trio.fail_after(REQUEST_DEADLINE_S):
@@ -191,6 +226,29 @@ class Front:
         offered = request.fields.get("sec-websocket-protocol", "").split(",")
         words = [each.strip() for each in offered]
         return next((word for word in words if word in self._spoken), words[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a connection comes from."""
+
+    name: str
+    proxy: str
+    """Its address, if it is a proxy that is believed."""
+
+
+def _peer(stream: trio.SocketStream) -> str:
+    """The address of the other end, or UNIX."""
+    try:
+        name = stream.socket.getpeername()
+    except OSError:
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else UNIX
+
+
+def _source_of_visitor(address: str) -> str:
+    """What somebody behind a proxy is counted as."""
+    return ANYBODY if address == UNIX else source_of_host(address)
 
 
 class _Replayed(trio.abc.HalfCloseableStream):

@@ -10,6 +10,7 @@ from trioet.session.guest import Grant
 from trioet.session.program import spawn_on_pty, user_environment
 from trioet.session.shell import Shell
 from trioet.web.options import WebOptions
+from trioet.web.sessions import Environment
 from trioet.wire.messages import WindowSize
 
 TERM: Final = "xterm-256color"
@@ -35,14 +36,16 @@ def grant(options: WebOptions, arguments: Sequence[str]) -> Grant:
     )
 
 
-def start(options: WebOptions, arguments: Sequence[str], size: WindowSize) -> Shell:
+def start(
+    options: WebOptions, arguments: Sequence[str], told: Environment, size: WindowSize
+) -> Shell:
     """Start the command here, for a connection that it will not outlive.
 
     Raises:
       LocalError: it cannot be started.
     """
     granted = grant(options, arguments)
-    environment = user_environment(os.environb, {}, {b"TERM": TERM.encode()})
+    environment = user_environment({**os.environb, **told}, {}, {b"TERM": TERM.encode()})
     shell = Shell(spawn_on_pty(granted.program(environment), granted.size(size)))
     shell.hang_up_with(granted.close_signal, granted.close_timeout_s)
     return shell

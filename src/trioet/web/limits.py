@@ -27,6 +27,10 @@ LOCAL: Final = ("local", "127.0.0.1", "::/64")
 """Sources behind which everybody may be, as behind a proxy: they have a limit only in all."""
 
 
+ANYBODY: Final = LOCAL[0]
+"""The source of a connection that is a proxy's."""
+
+
 class Full(Exception):
     """There are as many as there may be."""
 

@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from hmac import compare_digest
 from typing import Final
 
 import trio
@@ -41,6 +42,9 @@ MAX_SOURCES: Final = 4096
 
 MAX_SECRET: Final = 1024
 """Characters of a user's name, a password or a token."""
+
+MAX_NAME: Final = 64
+"""Characters of a user's name by which failures are told apart."""
 
 MAX_PROVEN: Final = 64
 """Authorization fields that are known to be right, so that argon2 runs once for each."""
@@ -84,9 +88,10 @@ class Lockout:
     """The failures of addresses."""
 
     def __init__(self) -> None:
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[str, tuple[int, float, str | None]] = {}
+        """How many, the last of them when, and for whom; None if for several."""
 
-    def begin(self, source: str) -> None:
+    def begin(self, source: str, user: str = "") -> None:
         """Somebody tries. Counts as a failure until :meth:`succeeded`: who asks often at once
         gets no more tries by that.
 
@@ -94,22 +99,27 @@ class Lockout:
           LockedOut: it is too early for that.
         """
         now = trio.current_time()
-        count, at = self._failures.pop(source, (0, now))
+        user = user[:MAX_NAME]
+        count, at, who = self._failures.pop(source, (0, now, user))
         if now - at > FORGET_AFTER_S:
             count = 0
         wait = 0.0
         if count >= FREE_FAILURES:
             wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (count - FREE_FAILURES))
         if now < at + wait:
-            self._failures[source] = count, at
+            self._failures[source] = count, at, who
             raise LockedOut(at + wait - now)
         while len(self._failures) >= MAX_SOURCES:
             del self._failures[next(iter(self._failures))]
-        self._failures[source] = count + 1, now
+        self._failures[source] = count + 1, now, user if user == who or not count else None
 
-    def succeeded(self, source: str) -> None:
-        """It was right: all is forgotten."""
-        self._failures.pop(source, None)
+    def succeeded(self, source: str, user: str = "") -> None:
+        """It was right: that is forgotten, and what was wrong before if all was for this user. Who
+        has a password of his own gets no more guesses at another's by saying it in between.
+        """
+        count, at, who = self._failures.pop(source, (0, 0.0, user))
+        if who != user[:MAX_NAME] and count > 1:
+            self._failures[source] = count - 1, at, who
 
 
 class Login:
@@ -161,9 +171,9 @@ class Login:
         Raises:
           LockedOut: too many were wrong.
         """
-        self._lockout.begin(source)
+        self._lockout.begin(source, user)
         if not self._credentials or max(len(user), len(password)) > MAX_SECRET:
-            return self._judge(source, False)
+            return self._judge(source, user, False)
         # An unknown user costs as much time as a known one.
         stored = self._credentials.get(user) or next(iter(self._credentials.values()))
         if stored.startswith(ARGON2):
@@ -172,7 +182,7 @@ class Login:
             )
         else:
             matches = _same(stored, password)
-        return self._judge(source, matches and user in self._credentials)
+        return self._judge(source, user, matches and user in self._credentials)
 
     def token_is_right(self, source: str, token: str) -> bool:
         """Look at what somebody at ``source`` says.
@@ -181,7 +191,7 @@ class Login:
           LockedOut: too many were wrong.
         """
         self._lockout.begin(source)
-        return self._judge(source, bool(self._token) and _same(self._token, token))
+        return self._judge(source, "", bool(self._token) and _same(self._token, token))
 
     async def word_is_right(self, source: str, word: str) -> bool:
         """``user:password``, as GoTTY's and ttyd's clients say it.
@@ -192,9 +202,9 @@ class Login:
         user, _, password = word.partition(":")
         return await self.password_is_right(source, user, password)
 
-    def _judge(self, source: str, right: bool) -> bool:
+    def _judge(self, source: str, user: str, right: bool) -> bool:
         if right:
-            self._lockout.succeeded(source)
+            self._lockout.succeeded(source, user)
         else:
             log.warning("a wrong password or token from %s", source)
         return right
@@ -258,7 +268,7 @@ def _same(one: str, other: str) -> bool:
     digests = [
         hashlib.sha256(text.encode(errors="surrogatepass")).digest() for text in (one, other)
     ]
-    return hmac.compare_digest(*digests)
+    return compare_digest(*digests)
 
 
 def _hash_matches(stored: str, password: str) -> bool:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from trioet.bootstrap.spawn import SshTarget
+from trioet.wire.web_forwarded import Proxies
 
 DEFAULT_PORT: Final = 8080
 """GoTTY's."""
 
 DEFAULT_ARGUMENT: Final = r"[A-Za-z0-9@%_+=:,./][A-Za-z0-9@%_+=:,./-]*"
 """What visitors may give as an argument, unless said: nothing that is an option to a program."""
+
+DEFAULT_PING_S: Final = 30
+"""Between two signs of life of a WebSocket, which proxies and firewalls want to see; GoTTY's."""
 
 DEFAULT_LINGER_S: Final = 24 * 3600.0
 """How long a session waits for its visitor: a laptop may sleep over night."""
@@ -68,11 +72,22 @@ class WebOptions:
     tls_ca: str = ""
     """Visitors need a certificate that this one has signed."""
 
+    proxies: Proxies = field(default_factory=Proxies)
     hostnames: tuple[str, ...] = ()
     """Names that this server goes by, beside the machine's."""
 
     ws_origin: re.Pattern[str] | None = None
+    ws_query: str = ""
+    """What the page's WebSocket asks for behind its ``?``; a proxy may want that."""
+
+    ping_s: float = DEFAULT_PING_S
+    """0: never."""
+
     index: str = ""
+    favicon: str = ""
+    pass_headers: bool = False
+    """Programs get what is in the heads of requests, as a CGI does."""
+
     title_format: str = "{{ .command }}@{{ .hostname }}"
     reconnect_s: int | None = None
     max_connection: int = 0
@@ -85,6 +100,7 @@ class WebOptions:
     linger_s: float = DEFAULT_LINGER_S
     preferences: Mapping[str, object] = field(default_factory=dict)
     print_unit: bool = False
+    quiet: bool = False
 
     def __repr__(self) -> str:
         return f"<WebOptions {self.name} write={self.permit_write}>"

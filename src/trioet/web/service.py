@@ -73,7 +73,13 @@ class Service:
             async with trio.open_nursery() as nursery:
                 visitors = Visitors(options, self._sessions, nursery, self.finished)
                 site = Site(options, self._login, visitors, files)
-                front = Front(site, self._spoken(site, visitors), context)
+                front = Front(
+                    site,
+                    self._spoken(site, visitors),
+                    context,
+                    ping_s=options.ping_s,
+                    proxies=options.proxies,
+                )
                 serving = await nursery.start(_serve, front, listener)
                 self._announce(self._url(listener))
                 nursery.start_soon(self._end_when_idle, visitors)

@@ -11,6 +11,8 @@ import trio
 from trioet.bootstrap.credentials import Credentials
 from trioet.errors import StepFailed
 
+Environment = Mapping[bytes, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -33,7 +35,7 @@ class OneSession:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    async def open(self, arguments: Sequence[str]) -> Opened:
+    async def open(self, arguments: Sequence[str], environment: Environment, /) -> Opened:
         """Refuse.
 
         Raises:
@@ -54,8 +56,9 @@ class OneSession:
 class Sessions(Protocol):
     """Open sessions for visitors, and connect to them."""
 
-    async def open(self, arguments: Sequence[str]) -> Opened:
-        """Open a session in which the operator's command runs, with further arguments.
+    async def open(self, arguments: Sequence[str], environment: Environment, /) -> Opened:
+        """Open a session in which the operator's command runs, with further arguments, and, on this
+        machine, further variables.
 
         Raises:
           LocalError: there is none to be had.

@@ -14,13 +14,16 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 from trioet import __version__
 from trioet.errors import LocalError, StepFailed
+from trioet.web.headers import environment_of
 from trioet.web.limits import Full
 from trioet.web.login import LASTS_S, LockedOut, Login
 from trioet.web.options import WebOptions
+from trioet.web.sessions import Environment
 from trioet.web.static_files import NOT_BUILT, StaticFile, static_file
 from trioet.web.titles import index_page, title
 from trioet.web.visitors import Visitors
@@ -100,6 +103,10 @@ class Site:
             with open(options.index, encoding="utf-8") as file:
                 page = index_page(file.read(), self.title)
             self._files["index.html"] = static_file("index.html", page)
+        if options.favicon:
+            icon = Path(options.favicon).read_bytes()
+            # By the name that pages have for theirs: what it is says its Content-Type.
+            self._files["icon.svg"] = static_file(options.favicon, icon)
 
     def title_for(self, *, pid: int | str = "", remote_addr: str = "") -> str:
         """The title of a visitor's window."""
@@ -139,7 +146,8 @@ class Site:
         origin = request.fields.get("origin")
         if origin is None and not required:
             return
-        if not is_our_origin(origin or "", request.fields["host"], self._options.ws_origin):
+        host, allowed = request.fields["host"], self._options.ws_origin
+        if not is_our_origin(origin or "", host, allowed, request.scheme):
             raise Refusal(
                 HTTPStatus.FORBIDDEN,
                 "a page of another site may not ask that",
@@ -235,6 +243,7 @@ class Site:
                 "columns": options.width,
                 "rows": options.height,
                 "arguments": options.permit_arguments,
+                "query": options.ws_query,
                 "preferences": options.preferences,
             }
         return json_answer(config)
@@ -243,15 +252,15 @@ class Site:
         self, place: str, request: Request, asked: Mapping[str, Any], source: str
     ) -> Answer:
         if place == "api/login":
-            return await self._log_in(asked, source)
+            return await self._log_in(request, asked, source)
         if place == "api/logout":
-            return json_answer({}, fields=[("Set-Cookie", self._set_cookie("", 0))])
+            return json_answer({}, fields=[("Set-Cookie", self._set_cookie(request, "", 0))])
         if place == "api/share":
             return await self._take_share(request, asked.get("ticket"), source)
         await self._check_login(request, source)
-        return await self._open_session(asked.get("arguments", []), source)
+        return await self._open_session(request, asked.get("arguments", []), source)
 
-    async def _log_in(self, asked: Mapping[str, Any], source: str) -> Answer:
+    async def _log_in(self, request: Request, asked: Mapping[str, Any], source: str) -> Answer:
         try:
             match asked:
                 case {"token": str(token)}:
@@ -264,7 +273,7 @@ class Site:
             raise _too_often(locked) from None
         if not right:
             raise Refusal(HTTPStatus.FORBIDDEN, "that is not right")
-        cookie = self._set_cookie(self._login.new_cookie(), LASTS_S)
+        cookie = self._set_cookie(request, self._login.new_cookie(), LASTS_S)
         return json_answer({}, fields=[("Set-Cookie", cookie)])
 
     async def _take_share(self, request: Request, ticket: object, source: str) -> Answer:
@@ -283,23 +292,29 @@ class Site:
         fields = []
         if not await self.is_logged_in(request, source):
             lasts_s = int(str(told["lasts_s"]))
-            fields = [("Set-Cookie", self._set_cookie(self._login.new_pass(lasts_s), lasts_s))]
+            fields = [
+                ("Set-Cookie", self._set_cookie(request, self._login.new_pass(lasts_s), lasts_s))
+            ]
         return json_answer({"sealed": told["sealed"]}, fields=fields)
 
-    def _set_cookie(self, value: str, lasts_s: int) -> str:
-        secure = "; Secure" if self._options.has_tls else ""
+    def _set_cookie(self, request: Request, value: str, lasts_s: int) -> str:
+        secure = "; Secure" if request.scheme == "https" else ""
         return (
             f"{self._cookie}={value}; Path={self._options.path}; Max-Age={lasts_s}; "
             f"HttpOnly; SameSite=Strict{secure}"
         )
 
-    async def _open_session(self, arguments: object, source: str) -> Answer:
+    def environment(self, request: Request) -> Environment:
+        """What a program is told of the request that asked for it."""
+        return environment_of(request.fields) if self._options.pass_headers else {}
+
+    async def _open_session(self, request: Request, arguments: object, source: str) -> Answer:
         if self._options.only_shares:
             what = "here are shared sessions only, for who has a link to one"
             raise Refusal(HTTPStatus.NOT_FOUND, what)
         try:
             words = self.permitted(arguments)
-            opened = await self._visitors.open_session(words, source)
+            opened = await self._visitors.open_session(words, self.environment(request), source)
         except Full:
             what = "there are as many sessions as there may be"
             raise Refusal(

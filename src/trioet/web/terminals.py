@@ -89,7 +89,7 @@ class Terminals:
             asked = hello.arguments if isinstance(speech, Webtty) else arguments(request.query)
             words = self._site.permitted(list(asked))
             with self._visitors.own_process(source):
-                await self._run(browser, speech, hello.size, words, source)
+                await self._run(browser, speech, hello.size, words, request, source)
         except Refusal as refusal:
             await browser.aclose(CloseCode.POLICY_VIOLATION, refusal.what)
         except LockedOut as locked:
@@ -114,6 +114,7 @@ class Terminals:
         speech: Webtty | Tty,
         size: WindowSize | None,
         words: Sequence[str],
+        request: Request,
         source: str,
     ) -> None:
         early: list[Said] = []
@@ -122,7 +123,7 @@ class Terminals:
                 while size is None:
                     early.append(said := speech.read(await browser.recv()))
                     size = said.size if isinstance(said, Resized) else None
-        shell = start(self._options, words, size or DEFAULT_SIZE)
+        shell = start(self._options, words, self._site.environment(request), size or DEFAULT_SIZE)
         try:
             for message in self._begin(speech, shell, source):
                 await browser.send(message)

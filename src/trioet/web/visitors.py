@@ -28,7 +28,7 @@ from trioet.web.limits import (
 )
 from trioet.web.options import WebOptions
 from trioet.web.relay import first_words, relay
-from trioet.web.sessions import Sessions
+from trioet.web.sessions import Environment, Sessions
 from trioet.wire.handshake import connect_response_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
 
@@ -78,7 +78,9 @@ class Visitors:
 
     # Sessions
 
-    async def open_session(self, arguments: Sequence[str], source: str) -> Credentials:
+    async def open_session(
+        self, arguments: Sequence[str], environment: Environment, source: str
+    ) -> Credentials:
         """Open a session for somebody at ``source``.
 
         Raises:
@@ -87,7 +89,7 @@ class Visitors:
         """
         self._take_seat(source)
         try:
-            opened = await self._sessions.open(arguments)
+            opened = await self._sessions.open(arguments, environment)
         except BaseException:
             self._came = False
             self._seats.leave(source)

@@ -50,6 +50,9 @@ class Request:
     query: str
     fields: Mapping[str, str]
     version: str = "HTTP/1.1"
+    scheme: str = ""
+    """What the browser speaks, ``http`` or ``https``; empty if nobody knows. The head does not say:
+    it is for who has received it to add."""
 
     @property
     def length(self) -> int:

@@ -40,17 +40,21 @@ def is_our_host(authority: str, names: Collection[str]) -> bool:
     return True
 
 
-def is_our_origin(origin: str, host: str, allowed: re.Pattern[str] | None) -> bool:
+def is_our_origin(
+    origin: str, host: str, allowed: re.Pattern[str] | None, spoken: str = ""
+) -> bool:
     """True if a page of that Origin may speak to the server that it calls ``host``.
 
     That is one of the server's own, or one that ``allowed`` matches as a whole. The scheme is
-    not compared: a proxy may speak TLS for us.
+    compared if it is known what is ``spoken``: else a proxy may speak TLS for us.
     """
     if allowed is not None:
         return allowed.fullmatch(origin) is not None
     scheme, separator, authority = origin.partition("://")
     if not separator or scheme not in _DEFAULT_PORTS:
         return False  # "null" too, which a sandboxed frame says
+    if spoken and scheme != spoken:
+        return False
     default = _DEFAULT_PORTS[scheme]
     ours = _split(host, default)
     return ours is not None and ours == _split(authority, default)

@@ -7,6 +7,7 @@ import { concat, utf8 } from "../../../src/trioet/web/page/bytes.js";
 import { Ground } from "../../../src/trioet/web/page/ui/ground.js";
 import { control } from "../../../src/trioet/web/page/ui/keys.js";
 import { plain } from "../../../src/trioet/web/page/ui/plain.js";
+import { watchNetwork } from "../../../src/trioet/web/page/ui/sleep.js";
 import { pack, putAway, takeBack, unpack } from "../../../src/trioet/web/page/ui/store.js";
 import { random } from "./random.js";
 
@@ -88,4 +89,22 @@ test("Ctrl does to a key what a keyboard does", () => {
     ["c", "C", "[", "@", " ", "?", "1", "ab", "é"].map(control),
     ["\x03", "\x03", "\x1b", "\0", "\0", "\x7f", "1", "ab", "é"],
   );
+});
+
+test("another network, its return, and a look at the page bring the next try at once", () => {
+  const [window, page, connection] = [new EventTarget(), new EventTarget(), new EventTarget()];
+  globalThis.addEventListener = window.addEventListener.bind(window);
+  globalThis.document = page;
+  Object.defineProperty(globalThis, "navigator", { value: { connection }, configurable: true });
+  let woken = 0;
+  watchNetwork(() => woken++);
+  window.dispatchEvent(new Event("online"));
+  connection.dispatchEvent(new Event("change"));
+  assert.equal(woken, 2);
+  page.visibilityState = "hidden";
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(woken, 2);
+  page.visibilityState = "visible";
+  page.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(woken, 3);
 });

@@ -19,6 +19,7 @@ import { adoptStyles } from "./ui/sheets.js";
 import { watchNetwork, watchSleep } from "./ui/sleep.js";
 import { putAway, takeBack } from "./ui/store.js";
 import { onBrowserTheme, themeNamed } from "./ui/themes.js";
+import { Touch } from "./ui/touch.js";
 import { Session } from "./session.js";
 
 const LOOK_AGAIN_MS = 3_000; // between two questions whether a login is needed
@@ -136,7 +137,7 @@ function makeSession(where) {
   const made = new Session({
     id,
     passkey,
-    dial,
+    dial: () => dial(config.query),
     screen,
     on: {
       changed: () => made === session && quality.look(),
@@ -271,6 +272,15 @@ async function offerCopy(text) {
   });
 }
 
+/** What was selected by a finger: there is no key to copy it by. */
+function offerSelection(text) {
+  const done = async () => {
+    await offerCopy(text);
+    terminal.clearSelection();
+  };
+  toast.show(`${text.length} characters are selected.`, { action: ["Copy", done], seconds: 20 });
+}
+
 function copySelection() {
   const selected = terminal.getSelection();
   if (selected) offerCopy(selected);
@@ -343,7 +353,7 @@ function notify(text) {
 // How it looks
 
 function apply(all) {
-  const { dark, colours } = themeNamed(all.theme);
+  const { dark, colours } = themeNamed(all.theme, all.colours);
   const root = document.documentElement;
   root.classList.toggle("light", !dark);
   root.style.setProperty("--background", colours.background);
@@ -372,6 +382,7 @@ document.addEventListener("visibilitychange", () => {
 
 $("#terminal").terminal = terminal; // for bookmarklets, extensions and tests
 screen.open();
+new Touch(terminal, $("#terminal"), { selected: offerSelection });
 apply(settings.all);
 watchSleep(keep, comeBack);
 watchNetwork(() => session?.wake());

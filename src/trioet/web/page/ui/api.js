@@ -37,8 +37,10 @@ export async function takeShare({ ticket, key }) {
   return JSON.parse(text(new SealedBox(utf8(key), Direction.SERVER_TO_CLIENT).open(1, data)));
 }
 
-export function dial() {
+/** A WebSocket; the query is of use to who is in between. */
+export function dial(query = "") {
   const url = new URL("ws", document.baseURI);
+  url.search = query;
   url.protocol = url.protocol.replace("http", "ws");
   return new WebSocket(url, "trioet");
 }

@@ -2,21 +2,25 @@
 
 import { $ } from "./dom.js";
 
-const MARKS = {
-  matchBackground: "#7a5c00",
+const marks = (match, active) => ({
+  matchBackground: match,
   matchOverviewRuler: "#d9a33a",
-  activeMatchBackground: "#b34700",
+  activeMatchBackground: active,
   activeMatchColorOverviewRuler: "#ff8f40",
-};
+});
+const ON_DARK = marks("#7a5c00", "#b34700");
+const ON_LIGHT = marks("#ffe08a", "#ffb454");
 
 export function searchField({ terminal, search }) {
   const form = $("#search");
   const input = $("input", form);
   const result = $("output", form);
 
+  const decorations = () =>
+    document.documentElement.classList.contains("light") ? ON_LIGHT : ON_DARK;
   const next = (incremental = false) =>
-    search.findNext(input.value, { incremental, decorations: MARKS });
-  const previous = () => search.findPrevious(input.value, { decorations: MARKS });
+    search.findNext(input.value, { incremental, decorations: decorations() });
+  const previous = () => search.findPrevious(input.value, { decorations: decorations() });
   const close = () => {
     form.hidden = true;
     search.clearDecorations();

@@ -26,7 +26,7 @@ export function logIn(ways) {
         dialog.close();
         entered();
       } catch (error) {
-        alert.textContent = plain(error.message);
+        alert.textContent = plain([error.message, error.hint].filter(Boolean).join("; "));
         alert.hidden = false;
       }
     };

@@ -118,7 +118,7 @@ export class Screen {
 
   apply(settings) {
     const { options } = this.terminal;
-    options.theme = themeNamed(settings.theme).colours;
+    options.theme = themeNamed(settings.theme, settings.colours).colours;
     options.fontFamily = settings.font ? `${settings.font}, ${FONTS}` : FONTS;
     options.fontSize = this.#wished = settings.size;
     options.cursorStyle = settings.cursor;

@@ -1,7 +1,7 @@
 // What the user likes: from the address (?theme=nord&size=16), else from this browser's localStorage,
 // else from the server's configuration, else from here.
 
-import { AUTOMATIC, THEMES } from "./themes.js";
+import { AUTOMATIC, coloursOf, themeOf } from "./themes.js";
 
 const KEY = "trioet:settings";
 
@@ -23,7 +23,7 @@ const font = (value) => (/^[\w\s,"'.-]{0,200}$/.test(value) ? value.trim() : und
 
 /** Name: what it is if nobody says, and what becomes of a word for it (undefined: no sense). */
 export const SETTINGS = {
-  theme: [AUTOMATIC, oneOf(AUTOMATIC, ...Object.keys(THEMES))],
+  theme: [AUTOMATIC, themeOf],
   font: ["", font],
   size: [14, number(6, 48)],
   cursor: ["block", oneOf("block", "bar", "underline")],
@@ -37,7 +37,14 @@ export const SETTINGS = {
   webgl: [true, yes],
 };
 
-const ALSO = { size: "font_size", font: "font_family", cursor: "cursor_style", blink: "cursor_blink" };
+const ALSO = {
+  size: "font_size",
+  font: "font_family",
+  cursor: "cursor_style",
+  blink: "cursor_blink",
+  scrollback: "scrollback_lines",
+  webgl: "enable_webgl",
+}; // GoTTY's names
 
 function sensible(words) {
   const found = {};
@@ -59,6 +66,7 @@ function stored() {
 
 export class Settings {
   #changed = [];
+  #colours = {};
   #layers;
 
   constructor() {
@@ -71,7 +79,9 @@ export class Settings {
 
   get all() {
     const { first, server, own, address } = this.#layers;
-    return { ...first, ...server, ...own, ...address };
+    // Colours of the operator's are his theme's: whoever chooses another has that as it is.
+    const colours = own.theme ?? address.theme ? {} : this.#colours;
+    return { ...first, ...server, ...own, ...address, colours };
   }
 
   onChange(changed) {
@@ -80,6 +90,7 @@ export class Settings {
 
   fromServer(preferences) {
     this.#layers.server = sensible(preferences ?? {});
+    this.#colours = coloursOf(preferences ?? {});
     this.#tell();
   }
 

@@ -1,10 +1,9 @@
 // When the page sleeps, goes away, and comes back: nobody tells when a phone throws one away, so there
 // a hidden page is as good as gone.
 
-const phone = matchMedia("(pointer: coarse)");
-
 /** `putAway()` is called before the page may be gone, `back()` when it is not after all. */
 export function watchSleep(putAway, back) {
+  const phone = matchMedia("(pointer: coarse)");
   let away = false;
   const leave = () => {
     if (!away) putAway();

@@ -30,6 +30,10 @@ export const THEMES = {
     "3b4252 bf616a a3be8c ebcb8b 81a1c1 b48ead 88c0d0 e5e9f0 616e88 d08770 b1cd9a f0d79e 8fb0d4 c39fbd 8fbcbb eceff4"),
   gruvbox: theme(true, "#282828", "#ebdbb2", "#ebdbb2", "#504945",
     "3c3836 fb4934 b8bb26 fabd2f 83a598 d3869b 8ec07c d5c4a1 928374 ff6a57 c8cb3c ffcb52 95b8aa e29cb0 a0d28d fbf1c7"),
+  dracula: theme(true, "#282a36", "#f8f8f2", "#f8f8f2", "#44475a",
+    "21222c ff5555 50fa7b f1fa8c bd93f9 ff79c6 8be9fd f8f8f2 6272a4 ff6e6e 69ff94 ffffa5 d6acff ff92df a4ffff ffffff"),
+  monokai: theme(true, "#272822", "#f8f8f2", "#f8f8f2", "#49483e",
+    "272822 f92672 a6e22e f4bf75 66d9ef ae81ff a1efe4 f8f8f2 75715e ff5c96 bdf04f ffd28e 8ee5f5 c4a3ff b8f7ee f9f8f5"),
   contrast: theme(true, "#000000", "#ffffff", "#ffff00", "#0050a0",
     "000000 ff5555 55ff55 ffff55 7aa2ff ff77ff 55ffff ffffff 9a9a9a ff8888 88ff88 ffff88 a0bfff ffa0ff 88ffff ffffff"),
 };
@@ -40,7 +44,37 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export const onBrowserTheme = (changed) => dark.addEventListener("change", changed);
 
-export function themeNamed(name) {
+const GOTTYS = { light: "trioet light", "solarized-dark": "solarized dark" }; // its names for what is here
+
+/** The name here of a theme; undefined if there is none such. */
+export function themeOf(word) {
+  const name = GOTTYS[word] ?? word;
+  return name === AUTOMATIC || Object.hasOwn(THEMES, name) ? name : undefined;
+}
+
+/** A theme, and single colours of the operator's in it: `{background: "#123", …}`. */
+export function themeNamed(name, own = {}) {
   const automatic = dark.matches ? "trioet dark" : "trioet light";
-  return THEMES[Object.hasOwn(THEMES, name) ? name : automatic];
+  const found = THEMES[Object.hasOwn(THEMES, name) ? name : automatic];
+  return { ...found, colours: { ...found.colours, ...own } };
+}
+
+const OWN = {
+  foreground_color: "foreground",
+  background_color: "background",
+  cursor_color: "cursor",
+  cursor_accent: "cursorAccent",
+  selection_color: "selectionBackground",
+};
+
+/** The colours in GoTTY's preferences: by their names, and the sixteen of `color_palette_overrides`. */
+export function coloursOf(preferences) {
+  const palette = preferences.color_palette_overrides;
+  const named = [
+    ...Object.entries(OWN).map(([key, name]) => [name, preferences[key]]),
+    ...ANSI.map((name, n) => [name, Array.isArray(palette) ? palette[n] : undefined]),
+  ];
+  return Object.fromEntries(
+    named.filter(([, colour]) => typeof colour === "string" && CSS.supports("color", colour)),
+  );
 }
