@@ -133,7 +133,7 @@ async def test_a_viewer_who_leaves_is_gone(stage: Theatre) -> None:
 # Links
 
 
-async def test_aserver_is_for_one_browser(stage: Theatre) -> None:
+async def test_a_link_is_for_one_browser(stage: Theatre) -> None:
     link = await stage.share()
     answer = await stage.ask(TakeRequest(link["ticket"]))
     assert "used already" in await stage.refused(TakeRequest(link["ticket"]))
@@ -149,14 +149,14 @@ async def test_a_ticket_that_is_none_is_refused(stage: Theatre) -> None:
     assert "used already" in await stage.refused(TakeRequest("0" * 16))
 
 
-async def test_aserver_that_was_revoked_is_void(stage: Theatre) -> None:
+async def test_a_link_that_was_revoked_is_void(stage: Theatre) -> None:
     link = await stage.share()
     assert await stage.revoke(link["number"]) == [link["number"]]
     assert "revoked" in await stage.refused(TakeRequest(link["ticket"]))
     assert "no share 1" in await stage.refused(RevokeRequest(stage.name, 1))
 
 
-async def test_aserver_ends_with_its_time_and_so_does_its_viewer(stage: Theatre) -> None:
+async def test_a_link_ends_with_its_time_and_so_does_its_viewer(stage: Theatre) -> None:
     link = await stage.share(expires_s=1)
     onlooker = await stage.look_on(expires_s=1)
     await until(lambda: onlooker.over, 20)

@@ -260,6 +260,7 @@ def test_a_program_that_fills_the_screen_draws_it_anew_after_a_reload(
     seen.until_shown("line 50\n")
     seen.page.reload()
     seen.until_shown("line 50\n")
+    seen.until_shown("\nstatus")  # it is done, and reads keys
     assert "behind it" not in seen.text
     seen.page.keyboard.press("q")
     seen.until_shown("behind it")
