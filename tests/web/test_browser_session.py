@@ -254,13 +254,13 @@ def test_a_program_that_fills_the_screen_draws_it_anew_after_a_reload(
     seen = visit(make_web("-w").port, MANY_LINES)
     seen.until_ready()
     seen.run("echo behind it")
-    seen.type(f"less -P st''atus {text}\n")
+    seen.type(f"less -Psmo''re {text}\n")
     seen.until_shown("line 20\n")
     seen.page.keyboard.press("Space")
     seen.until_shown("line 50\n")
     seen.page.reload()
     seen.until_shown("line 50\n")
-    seen.until_shown("\nstatus")  # it is done, and reads keys
+    seen.until_shown("\nmore")  # it is done, and reads keys
     assert "behind it" not in seen.text
     seen.page.keyboard.press("q")
     seen.until_shown("behind it")
