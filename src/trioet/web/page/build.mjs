@@ -16,6 +16,7 @@ const { metafile } = await esbuild.build({
   absWorkingDir: HERE,
   entryPoints: { page: "page.js" },
   bundle: true,
+  external: ["child_process", "fs", "path", "util"], // of Node, where trzsz runs too
   minify: true,
   format: "esm",
   target: ["chrome110", "firefox115", "safari16.4"],
