@@ -92,4 +92,5 @@ def test_what_is_dropped_arrives_where_the_shell_is(seen: Visit, where: Path) ->
     assert (where / "a note.txt").read_text() == "grün\n"
     assert (where / "empty").read_bytes() == b""
     assert (where / "noise.bin").stat().st_size == 3_000_000
+    seen.until_shown("\nSaved 3 files")
     seen.run("echo still a shell")
