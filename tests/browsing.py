@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - Playwright uses it
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -89,6 +90,14 @@ class Web:
             else:
                 return
         raise AssertionError(self.log.read_text())
+
+    def fragment(self) -> str:
+        """With --e2e: the part of the printed link that browsers send to nobody."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := re.search(r"#session=\S+", self.log.read_text())) is None:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+        return found[0]
 
     def stop(self) -> None:
         if self._process is not None:

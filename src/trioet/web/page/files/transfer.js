@@ -20,11 +20,17 @@ const ANSWERS = /#[A-Za-z0-9]+:[^\n]*\n?$/; // what a transfer's other end says,
 // zlib, base64: "Stopped and deleted", with which trz takes away what it has made.
 const STOP = "#fail:eJwLLskvKEhNUUjMS1FISc1JLUlNAQBHvAcq\n";
 
+const MOST_LOOKED_AT = 64 * 1024; // bytes at the end of what came
+
 const CTRL_C = "\x03";
 
 const MOST_TAKEN = 1024 * 1024 * 1024; // bytes of files that are received: they lie in memory
 
 const LOOK_EVERY_MS = 100;
+
+// With this trz and tsz clear away what they have said. Before that they throw away what is typed.
+const LEFT = "\x1b8\x1b[0J";
+const SETTLE_MS = 2_000; // if it does not come
 
 /** What one session moves, a transfer at a time. `type(text)` types. */
 export class Transfer {
@@ -34,6 +40,7 @@ export class Transfer {
   #why = null; // what ended it before its time
   #complete = false;
   #alive = false; // the last that came was said by trz or tsz
+  #left = () => {}; // called when they have ended
 
   constructor(type) {
     this.#type = type;
@@ -47,8 +54,12 @@ export class Transfer {
 
   /** Take output of the program, if it is a transfer's; else false. */
   takes(data) {
-    if (!this.#filter.isTransferringFiles()) return false;
-    this.#alive = ANSWERS.test(new TextDecoder("latin1").decode(data.subarray(-64 * 1024)));
+    const text = new TextDecoder("latin1").decode(data.subarray(-MOST_LOOKED_AT));
+    if (!this.#filter.isTransferringFiles()) {
+      if (this.busy && text.includes(LEFT)) this.#left();
+      return false;
+    }
+    this.#alive = ANSWERS.test(text);
     this.#filter.processServerOutput(data.slice());
     return true;
   }
@@ -75,7 +86,7 @@ export class Transfer {
     } catch (error) {
       throw new Error(this.#why ?? said(error));
     } finally {
-      this.busy = false;
+      await this.#settle();
     }
   }
 
@@ -90,7 +101,7 @@ export class Transfer {
     do await new Promise((look) => setTimeout(look, LOOK_EVERY_MS));
     while (this.#filter.isTransferringFiles());
     window.showDirectoryPicker = showDirectoryPicker;
-    this.busy = false;
+    await this.#settle();
     if (!this.#complete) throw new Error(this.#why ?? "the terminal says why");
     return directory.files;
   }
@@ -108,6 +119,14 @@ export class Transfer {
     this.busy = true;
     this.#why = this.#line = null;
     this.#complete = this.#alive = false;
+  }
+
+  async #settle() {
+    await new Promise((left) => {
+      this.#left = left;
+      setTimeout(left, SETTLE_MS);
+    });
+    this.busy = false;
   }
 
   #stop(why) {
