@@ -4,7 +4,7 @@
 
 const BEGINNING = "::TRZSZ:TRANSFER:";
 
-const WHOLE = /^::TRZSZ:TRANSFER:([SRD]):\d{1,4}\.\d{1,4}\.\d{1,4}(?::\d{1,20}){0,3}(?=[\r\n])/;
+const WHOLE = /::TRZSZ:TRANSFER:([SRD]):\d{1,4}\.\d{1,4}\.\d{1,4}(?::\d{1,20}){0,3}(?=[\r\n])/g;
 
 const LONGEST = 128; // characters of such a line
 
@@ -15,10 +15,9 @@ export class Finder {
   /** Take output; {line, sends} if it ends such a line, which `sends` files or takes them; or null. */
   feed(data) {
     const text = this.#tail + this.#decoder.decode(data);
-    const at = text.lastIndexOf(BEGINNING);
-    const found = at < 0 ? null : WHOLE.exec(text.slice(at, at + LONGEST));
-    // What has not ended, or is told already, begins in the last characters or nowhere.
-    this.#tail = (found ? text.slice(at + found[0].length) : text).slice(-LONGEST);
-    return found && { line: found[0], sends: found[1] === "S" };
+    const found = text.includes(BEGINNING) ? [...text.matchAll(WHOLE)].at(-1) : undefined;
+    // What has not ended begins in the last characters, or nowhere.
+    this.#tail = (found ? text.slice(found.index + found[0].length) : text).slice(-LONGEST);
+    return found ? { line: found[0], sends: found[1] === "S" } : null;
   }
 }

@@ -4,7 +4,7 @@
 // say lines of base64 that begin with #, which a shell takes for a comment, and never bytes as they
 // lie in a file.
 
-import { TrzszFilter } from "trzsz";
+import { TrzszFilter } from "trzsz/lib/trzsz.mjs";
 
 import { inert } from "./names.js";
 
@@ -15,7 +15,7 @@ const RAW = /^#DATA:\d+\n$/; // so many bytes follow as they are: trz -b
 const FAILURE = /^#fail:/i;
 const ENDED = /^#EXIT:/;
 
-const ANSWERS = /#[A-Za-z0-9]+:[^\n]*\n?$/; // what a transfer's other end says, and no shell
+const ANSWERS = /(?:^|[\r\n])#[A-Z0-9]+:[A-Za-z0-9+/=]*[\r\n]*$/; // what a transfer's other end says, and no shell
 
 // zlib, base64: "Stopped and deleted", with which trz takes away what it has made.
 const STOP = "#fail:eJwLLskvKEhNUUjMS1FISc1JLUlNAQBHvAcq\n";

@@ -233,11 +233,11 @@ export class FileDrop {
   #next() {
     const { terminal } = this.#screen;
     if (terminal.buffer.active.type === "alternate") {
-      return { text: "A program fills the screen. They go when you run trz in a shell." };
+      return { text: "A program fills the screen. To send them, run trz in a shell." };
     }
     const preview = `${lineBefore(terminal)}${COMMAND} ⏎`;
     if (!this.#typed) {
-      return { text: "They go to where the shell is. To receive them, type this there?", preview, yes: "Type it" };
+      return { text: "To the directory that the shell is in, by this command:", preview, yes: "Type it" };
     }
     if (Date.now() - this.#typed < ANSWER_MS) return { text: "Waiting for trz." };
     return { text: ABSENT, preview, yes: "Type it again" };
