@@ -232,6 +232,19 @@ def test_nothing_is_typed_into_an_editor(seen: Visit, where: Path) -> None:
     assert (where / "text").read_text() == "as it was\n"
 
 
+def test_in_tmux_the_user_runs_trz(seen: Visit, where: Path, tmp_path: Path) -> None:
+    socket = tmp_path / "tmux"
+    seen.type(f'tmux -S {socket} -f /dev/null new "env PATH=$PATH PS1=inside: bash --norc"\n')
+    seen.until_shown("inside:")
+    drop(seen, **{"a.txt": "text", "noise.bin": 300_000})
+    until_card(seen, "A program fills the screen")
+    seen.type("trz\n")
+    until_told(seen, "2 files have arrived")
+    assert (where / "noise.bin").stat().st_size == 300_000
+    seen.type("exit\n")
+    seen.until_shown("[exited]")
+
+
 def test_nothing_is_typed_before_the_user_says_so(seen: Visit, where: Path) -> None:
     seen.type("echo re''ady; cat > taken\n")
     seen.until_shown("\nready")

@@ -1,6 +1,8 @@
 // Files by trzsz: what is found in output, what names become, what is never typed.
 
 import assert from "node:assert/strict";
+import { File } from "node:buffer";
+import { createHash } from "node:crypto";
 import test from "node:test";
 import { deflateSync, inflateSync } from "node:zlib";
 
@@ -9,13 +11,31 @@ import { Finder } from "../../../src/trioet/web/page/files/magic.js";
 import { inert } from "../../../src/trioet/web/page/files/names.js";
 import { random } from "./random.js";
 
-globalThis.DataTransferItemList = class {}; // which Node has not
+// What Node has not.
+globalThis.DataTransferItemList = class {};
+globalThis.window = { location: { protocol: "https:", hostname: "x" } };
 const { Transfer } = await import("../../../src/trioet/web/page/files/transfer.js");
 
 const LINE = "::TRZSZ:TRANSFER:R:1.1.7:9528335225400:35703";
 
 const words = (line) => inflateSync(Buffer.from(line.split(":")[1], "base64")).toString();
 const said = (type, value) => `#${type}:${deflateSync(value).toString("base64")}\n`;
+
+/** A tsz that sends these, each a part of one file, and a transfer that takes so many bytes. */
+function receive(name, parts, most) {
+  const says = [
+    said("CFG", "{}") + "#NUM:1\n", said("NAME", name), `#SIZE:${parts.join("").length}\n`,
+    ...parts.map((part) => said("DATA", part)), said("MD5", createHash("md5").update(parts.join("")).digest()),
+  ];
+  const typed = [];
+  const transfer = new Transfer((text) => {
+    typed.push(text);
+    const next = /^#(ACT|SUCC)/.test(text) && says.shift();
+    if (next) setTimeout(() => transfer.takes(utf8(next)));
+  }, most);
+  const receiving = transfer.receive(LINE.replace(":R:", ":S:"), () => {});
+  return { receiving, typed };
+}
 
 /** A far end that answers each line of a kind as it is told to, and keeps what is typed. */
 class FarEnd {
@@ -134,7 +154,7 @@ test("where a shell answers instead of trz, it gets Ctrl-C and nothing else", as
   for (const answer of ["bash: #ACT: what?\n", "zsh: command not found: #ACT\r\n$ "]) {
     const far = new FarEnd({ ACT: () => answer });
     const sending = far.send(new File(["text"], "a"));
-    setTimeout(() => far.transfer.cancel(), 500);
+    setTimeout(() => far.transfer.stop("it was cancelled"), 500);
     await assert.rejects(sending, /something else has written|cancelled/);
     assert.deepEqual(far.typed.slice(1), ["\x03"]);
   }
@@ -148,7 +168,19 @@ test("what trz says it could not do is told", async () => {
 test("cancelled before it has begun, nothing of it is typed", async () => {
   const far = new FarEnd();
   const sending = far.send(new File(["text"], "a"));
-  far.transfer.cancel();
+  far.transfer.stop("it was cancelled");
   await assert.rejects(sending, /cancelled/);
   assert.deepEqual(far.typed, ["\x03"]);
+});
+
+test("a file is received, and no more than there is room for", async () => {
+  const { receiving } = receive("../a\x1b.txt", ["one, ", "two"], 8);
+  const [file] = await receiving;
+  assert.equal(file.name, ".._a .txt");
+  assert.equal(Buffer.concat(file.parts).toString(), "one, two");
+
+  const tooMuch = receive("a", ["one, ", "two"], 7);
+  await assert.rejects(tooMuch.receiving, /more than a browser can hold/);
+  assert.ok(!tooMuch.typed.some((line) => line.startsWith("#EXIT")));
+  assert.equal(window.showDirectoryPicker, undefined);
 });

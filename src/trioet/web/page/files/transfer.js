@@ -32,9 +32,10 @@ const LOOK_EVERY_MS = 100;
 const LEFT = "\x1b8\x1b[0J";
 const SETTLE_MS = 2_000; // if it does not come
 
-/** What one session moves, a transfer at a time. `type(text)` types. */
+/** What one session moves, a transfer at a time. `type(text)` types; `most` bytes are received at once. */
 export class Transfer {
   #type;
+  #most;
   #filter;
   #line = null; // with which trz or tsz has begun, until the library knows it
   #why = null; // what ended it before its time
@@ -42,8 +43,9 @@ export class Transfer {
   #alive = false; // the last that came was said by trz or tsz
   #left = () => {}; // called when they have ended
 
-  constructor(type) {
+  constructor(type, most = MOST_TAKEN) {
     this.#type = type;
+    this.#most = most;
     this.#filter = new TrzszFilter({
       writeToTerminal: () => {}, // a bar of progress; the page has one
       sendToServer: (data) => this.#send(data),
@@ -93,7 +95,7 @@ export class Transfer {
   /** Receive the files of a tsz that has begun with that line. */
   async receive(line, progressed) {
     this.#begin();
-    const directory = new Received(progressed, (why) => this.#stop(why));
+    const directory = new Received(this.#most, progressed, (why) => this.stop(why));
     // The library asks the browser where to put them: here it is told.
     const { showDirectoryPicker } = window;
     window.showDirectoryPicker = async () => directory;
@@ -106,8 +108,10 @@ export class Transfer {
     return directory.files;
   }
 
-  cancel() {
-    this.#stop("it was cancelled");
+  /** End what is under way; `why` is what is told then. */
+  stop(why) {
+    this.#why ??= why;
+    this.#filter.stopTransferringFiles();
   }
 
   /** Have no part in a transfer that was offered, or that an earlier page had. */
@@ -129,11 +133,6 @@ export class Transfer {
     this.busy = false;
   }
 
-  #stop(why) {
-    this.#why ??= why;
-    this.#filter.stopTransferringFiles();
-  }
-
   #send(data) {
     if (this.#line !== null) {
       // It would have typed Ctrl-C and trz; the latter runs already.
@@ -146,9 +145,9 @@ export class Transfer {
     } else if (this.#why !== null) {
       this.#filter.stopTransferringFiles();
     } else if (!LINE.test(data)) {
-      this.#stop("the other end wants what this page does not speak");
+      this.stop("the other end wants what this page does not speak");
     } else if (RAW.test(data)) {
-      this.#stop("trz -b wants bytes as they are, which might reach a shell: run it without -b");
+      this.stop("trz -b wants bytes as they are, which might reach a shell: run it without -b");
     } else {
       this.#complete ||= ENDED.test(data);
       this.#type(data);
@@ -169,7 +168,8 @@ function asItems(files) {
 class Received {
   #size = 0;
 
-  constructor(progressed, stop) {
+  constructor(most, progressed, stop) {
+    this.most = most;
     this.name = "downloads";
     this.files = []; // {name, parts}
     this.progressed = progressed;
@@ -185,7 +185,7 @@ class Received {
     this.files.push(file);
     const write = async (data) => {
       this.#size += data.length;
-      if (this.#size > MOST_TAKEN) this.stop("that is more than a browser can hold");
+      if (this.#size > this.most) this.stop("that is more than a browser can hold");
       else file.parts.push(data.slice());
       this.progressed(this.#size, file.name);
     };

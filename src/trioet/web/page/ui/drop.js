@@ -48,7 +48,6 @@ export class FileDrop {
     addEventListener("dragover", (event) => this.#over(event));
     addEventListener("dragleave", (event) => event.relatedTarget ?? this.#mark(false));
     addEventListener("drop", (event) => this.#drop(event));
-    addEventListener("beforeunload", (event) => this.busy && event.preventDefault());
   }
 
   get busy() {
@@ -57,7 +56,7 @@ export class FileDrop {
 
   /** Serve this session, at which one may type or only look on; null: it is over. */
   attach(session, { write = false, shared = false } = {}) {
-    this.#transfer?.cancel();
+    this.#transfer?.stop("the session is over");
     this.#session = session;
     this.#files = [];
     this.#asked = null;
@@ -94,7 +93,7 @@ export class FileDrop {
       if (this.#asked) this.#withdraw();
       return false;
     }
-    if (text === "\x03") this.#transfer.cancel();
+    if (text === "\x03") this.#transfer.stop("it was cancelled");
     return true;
   }
 
@@ -150,7 +149,7 @@ export class FileDrop {
       else if (this.#asked.sends) this.#receive(this.#asked.line);
       else this.#choose();
     } else if (what === "no") {
-      if (this.busy) this.#transfer.cancel();
+      if (this.busy) this.#transfer.stop("it was cancelled");
       else if (this.#asked) this.#transfer.refuse();
       else this.#files = [];
       this.#asked = null;
@@ -196,10 +195,13 @@ export class FileDrop {
   }
 
   async #end(moving, told) {
+    addEventListener("beforeunload", refuseToLeave);
     try {
       this.#say(told(await moving));
     } catch (error) {
       this.#say(`The transfer has ended: ${plain(error.message)}.`);
+    } finally {
+      removeEventListener("beforeunload", refuseToLeave);
     }
     this.#show();
   }
@@ -268,6 +270,9 @@ function lineBefore({ buffer: { active } }) {
   }
   return text.length > LONGEST_LINE ? `…${text.slice(1 - LONGEST_LINE)}` : text;
 }
+
+/** Have the browser ask whether the page is to be left. Only while it matters: it costs a quick way back. */
+const refuseToLeave = (event) => event.preventDefault();
 
 function save({ name, parts }) {
   const link = document.createElement("a");
