@@ -234,7 +234,7 @@ def test_nothing_is_typed_into_an_editor(seen: Visit, where: Path) -> None:
 
 def test_in_tmux_the_user_runs_trz(seen: Visit, where: Path, tmp_path: Path) -> None:
     socket = tmp_path / "tmux"
-    seen.type(f'tmux -S {socket} -f /dev/null new "env PATH=$PATH PS1=inside: bash --norc"\n')
+    seen.type(f'tmux -S {socket} -f /dev/null new "env PATH=$PATH PS1=in''side: bash --norc"\n')
     seen.until_shown("inside:")
     drop(seen, **{"a.txt": "text", "noise.bin": 300_000})
     until_card(seen, "A program fills the screen")
