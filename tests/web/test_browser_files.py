@@ -7,7 +7,7 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ def large(tmp_path: Path) -> Path:
     return made
 
 
-def drop(seen: Visit, **files: str | int) -> None:
+def drop(seen: Visit, files: Mapping[str, str | int]) -> None:
     """Drop files of these texts; or of random bytes, so many."""
     seen.page.evaluate(
         DROP,
@@ -115,7 +115,7 @@ def choose(seen: Visit, *files: Path) -> None:
 
 
 def test_what_is_dropped_arrives_where_the_shell_is(seen: Visit, where: Path) -> None:
-    drop(seen, **{"a note.txt": "grün\n", "empty": "", "noise.bin": 3_000_000})
+    drop(seen, {"a note.txt": "grün\n", "empty": "", "noise.bin": 3_000_000})
     until_card(seen, "3 files, 3.0 MB")
     until_card(seen, "$ trz -t 600")
     press(seen, "yes")
@@ -145,7 +145,7 @@ def test_a_link_that_its_server_cannot_read_carries_them(
     web = make_web("-w", "--e2e", command=shell)
     seen = visit(web.port, web.fragment())
     seen.until_ready()
-    drop(seen, **{"secret.txt": "sealed"})
+    drop(seen, {"secret.txt": "sealed"})
     press(seen, "yes")
     until_told(seen, "secret.txt has arrived")
     assert (where / "secret.txt").read_text() == "sealed"
@@ -212,7 +212,7 @@ def test_a_trz_that_dies_is_told_and_the_shell_lives(
 def test_without_trz_the_page_says_what_to_install(make_web: MakeWeb, visit: MakeVisit) -> None:
     seen = visit(make_web("-w", command=("env", "PATH=/usr/bin:/bin", *SHELL[1:])).port)
     seen.until_ready()
-    drop(seen, **{"a.txt": "text"})
+    drop(seen, {"a.txt": "text"})
     press(seen, "yes")
     until_card(seen, "pipx install trzsz-svr")
     press(seen, "no")
@@ -224,7 +224,7 @@ def test_nothing_is_typed_into_an_editor(seen: Visit, where: Path) -> None:
     (where / "text").write_text("as it was\n")
     seen.type("vi -u NONE text\n")
     seen.until_shown("as it was")
-    drop(seen, **{"a.txt": "text"})
+    drop(seen, {"a.txt": "text"})
     until_card(seen, "A program fills the screen")
     assert not seen.page.is_visible("#files [data-do=yes]")
     seen.type(":wq\n")
@@ -234,9 +234,9 @@ def test_nothing_is_typed_into_an_editor(seen: Visit, where: Path) -> None:
 
 def test_in_tmux_the_user_runs_trz(seen: Visit, where: Path, tmp_path: Path) -> None:
     socket = tmp_path / "tmux"
-    seen.type(f'tmux -S {socket} -f /dev/null new "env PATH=$PATH PS1=in''side: bash --norc"\n')
+    seen.type(f'tmux -S {socket} -f /dev/null new "env PATH=$PATH PS1=inside: bash --norc"\n')
     seen.until_shown("inside:")
-    drop(seen, **{"a.txt": "text", "noise.bin": 300_000})
+    drop(seen, {"a.txt": "text", "noise.bin": 300_000})
     until_card(seen, "A program fills the screen")
     seen.type("trz\n")
     until_told(seen, "2 files have arrived")
@@ -250,7 +250,7 @@ def test_nothing_is_typed_before_the_user_says_so(seen: Visit, where: Path) -> N
     seen.until_shown("\nready")
     seen.type("half a li")
     seen.until_shown("half a li")
-    drop(seen, **{"a.txt": "text"})
+    drop(seen, {"a.txt": "text"})
     until_card(seen, "half a litrz -t 600")
     press(seen, "no")
     seen.type("ne\n")
@@ -264,7 +264,7 @@ def test_names_lead_nowhere_and_are_text(seen: Visit, where: Path) -> None:
     (where / "there").write_text("first")
     drop(
         seen,
-        **{
+        {
             "../up.txt": "",
             "/tmp/absolute": "",
             "..": "",
@@ -312,14 +312,14 @@ def test_who_only_looks_on_sends_nothing(
     seen = visit(make_web(command=(*shell, "-c", "trz; echo ended")).port)
     seen.until_shown("::TRZSZ")
     assert not seen.page.is_visible("#send-files")
-    drop(seen, **{"a.txt": "text"})
+    drop(seen, {"a.txt": "text"})
     until_told(seen, "you look on")
     assert not seen.page.is_visible("#files")
     assert list(where.iterdir()) == []
 
 
 def test_raw_bytes_of_a_file_are_never_typed(seen: Visit, where: Path) -> None:
-    drop(seen, **{"evil": "\ntouch ran\n" * 9})
+    drop(seen, {"evil": "\ntouch ran\n" * 9})
     seen.type("trz -b\n")
     until_told(seen, "run it without -b")
     seen.until_shown("Stopped and deleted")

@@ -24,7 +24,7 @@ const said = (type, value) => `#${type}:${deflateSync(value).toString("base64")}
 /** A tsz that sends these, each a part of one file, and a transfer that takes so many bytes. */
 function receive(name, parts, most) {
   const says = [
-    said("CFG", "{}") + "#NUM:1\n", said("NAME", name), `#SIZE:${parts.join("").length}\n`,
+    said("CFG", '{"timeout": 1}') + "#NUM:1\n", said("NAME", name), `#SIZE:${parts.join("").length}\n`,
     ...parts.map((part) => said("DATA", part)), said("MD5", createHash("md5").update(parts.join("")).digest()),
   ];
   const typed = [];
