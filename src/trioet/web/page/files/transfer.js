@@ -15,7 +15,8 @@ const RAW = /^#DATA:\d+\n$/; // so many bytes follow as they are: trz -b
 const FAILURE = /^#fail:/i;
 const ENDED = /^#EXIT:/;
 
-const ANSWERS = /(?:^|[\r\n])#[A-Z0-9]+:[A-Za-z0-9+/=]*[\r\n]*$/; // what a transfer's other end says, and no shell
+// What a transfer's other end says, and no shell.
+const ANSWERS = /(?:^|[\r\n])#[A-Z0-9]+:[A-Za-z0-9+/=]*[\r\n]*$/;
 
 // zlib, base64: "Stopped and deleted", with which trz takes away what it has made.
 const STOP = "#fail:eJwLLskvKEhNUUjMS1FISc1JLUlNAQBHvAcq\n";
@@ -56,9 +57,10 @@ export class Transfer {
 
   /** Take output of the program, if it is a transfer's; else false. */
   takes(data) {
+    if (!this.busy) return false;
     const text = new TextDecoder("latin1").decode(data.subarray(-MOST_LOOKED_AT));
     if (!this.#filter.isTransferringFiles()) {
-      if (this.busy && text.includes(LEFT)) this.#left();
+      if (text.includes(LEFT)) this.#left();
       return false;
     }
     this.#alive = ANSWERS.test(text);
@@ -92,7 +94,7 @@ export class Transfer {
     }
   }
 
-  /** Receive the files of a tsz that has begun with that line. */
+  /** Receive the files of a tsz that has begun with that line, as {name, parts}. Raises Error as send(). */
   async receive(line, progressed) {
     this.#begin();
     const directory = new Received(this.#most, progressed, (why) => this.stop(why));
