@@ -99,6 +99,10 @@ class Web:
             time.sleep(0.01)
         return found
 
+    def fragment(self) -> str:
+        """With --e2e: the part of the printed link that browsers send to nobody."""
+        return self.told(r"#session=\S+")[0]
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import time
-
 import pytest
 
-from browsing import PATIENCE_S, Web
 from fixtures_web import MakeVisit, MakeWeb
 
 pytestmark = [pytest.mark.browser, pytest.mark.e2e]
-
-
-def fragment(web: Web) -> str:
-    """The part of the printed link that browsers send to nobody."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := re.search(r"#session=\S+", web.log.read_text())) is None:
-        assert time.monotonic() < deadline, web.log.read_text()
-        time.sleep(0.01)
-    return found[0]
 
 
 def test_the_link_opens_the_session_and_vanishes_from_the_address(
     make_web: MakeWeb, visit: MakeVisit
 ) -> None:
     web = make_web("-w", "--e2e")
-    seen = visit(web.port, fragment(web))
+    seen = visit(web.port, web.fragment())
     seen.until_ready()
     seen.type("echo $((6 * 7)) grün\n")
     seen.until_shown("\n42 grün\n")

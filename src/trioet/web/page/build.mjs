@@ -16,6 +16,7 @@ const { metafile } = await esbuild.build({
   absWorkingDir: HERE,
   entryPoints: { page: "page.js" },
   bundle: true,
+  external: ["child_process", "fs", "path", "util"], // of Node, where trzsz runs too
   minify: true,
   format: "esm",
   target: ["chrome110", "firefox115", "safari16.4"],
@@ -29,10 +30,14 @@ for (const name of ["index.html", "icon.svg"]) {
   fs.copyFileSync(path.join(HERE, name), path.join(out, name));
 }
 
+// What trzsz was built with, and has in it without their licenses.
+const WITHIN = { trzsz: ["base64-js", "pako", "ts-md5"] };
+
 const packages = new Set(
   Object.keys(metafile.inputs)
     .map((input) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input)?.[1])
-    .filter(Boolean),
+    .filter(Boolean)
+    .flatMap((name) => [name, ...(WITHIN[name] ?? [])]),
 );
 const licenses = [...packages].sort().map((name) => {
   const root = path.join(HERE, "node_modules", name);

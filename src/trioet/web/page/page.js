@@ -7,6 +7,7 @@ import {
 } from "./ui/api.js";
 import { copy } from "./ui/clipboard.js";
 import { $, Message } from "./ui/dom.js";
+import { FileDrop } from "./ui/drop.js";
 import { searchField } from "./ui/find.js";
 import { KeysBar } from "./ui/keys.js";
 import { logIn } from "./ui/login.js";
@@ -32,14 +33,15 @@ const notice = new Message("#notice");
 const toast = new Message("#toast");
 const quality = new Quality(notice, () => begin());
 const screen = new Screen($("#terminal"), {
-  typed: (text) => type((session) => session.typeText(keys.modify(text))),
-  typedBytes: (data) => type((session) => session.type(data)),
+  typed: (text) => typed(keys.modify(text)),
+  typedBytes: (data) => files.busy || type((session) => session.type(data)),
   resized: () => session?.resize(screen.size),
   copied: offerCopy,
   hovered: showAddress,
 });
 const { terminal } = screen;
 const keys = new KeysBar(terminal, (text) => terminal.input(text));
+const files = new FileDrop(screen, notify);
 const openSearch = searchField(screen);
 
 let config = { title: "trioet", write: true, reconnect: null, columns: 0, rows: 0 };
@@ -138,7 +140,7 @@ function makeSession(where) {
     id,
     passkey,
     dial: () => dial(config.query),
-    screen,
+    screen: files,
     on: {
       changed: () => made === session && quality.look(),
       unopened,
@@ -149,6 +151,7 @@ function makeSession(where) {
       lost: () => over("The server does not know this session any more."),
     },
   });
+  files.attach(made, place);
   return made;
 }
 
@@ -170,6 +173,7 @@ function goOn({ session: kept, screen: drawing }) {
   screen.fix(config);
   session.resize(screen.size);
   if (kept.terminal.alternate) session.redraw();
+  if (kept.moving) files.wasMoving();
   quality.watch(session);
   terminal.focus();
 }
@@ -182,6 +186,7 @@ function keep() {
     config,
     title: $("#title").textContent,
     terminal: screen.save(),
+    moving: files.busy,
   };
   putAway(kept, screen.drawings);
 }
@@ -211,6 +216,7 @@ function sized(size) {
 
 function over(text) {
   session = null;
+  files.attach(null);
   quality.stop();
   if (place.shared) {
     screen.whenShown(() => notice.show(text, { kind: "over" }));
@@ -239,6 +245,10 @@ function sentence({ status, signal, reason }) {
 }
 
 // What the user does
+
+function typed(text) {
+  if (!files.typed(text)) type((session) => session.typeText(text));
+}
 
 function type(say) {
   if (session === null) return;
