@@ -64,7 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     rows = [row.name for row in (*ROWS, *tunnels.rows())]
     rows += [row.name for row in SCON_ROWS] + [row.name for row in WEB_ROWS]
-    peers = [peer.name for peer in (*PEERS, *SCON_PEERS, *WEB_PEERS)]
+    peers = [peer.name for peer in PEERS] + [peer.name for peer in SCON_PEERS]
+    peers += [peer.name for peer in WEB_PEERS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", type=_some_of(rows), default=[], metavar="ROW,…", help=f"of {', '.join(rows)}"

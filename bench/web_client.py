@@ -256,12 +256,18 @@ class LinkViewer:
         return outputs
 
     def _read_message(self, message: bytes) -> bytes:
-        if self._handshake.state is not State.PACKETS:
+        if not self._answered:
             self._handshake.feed(message)
             if self._handshake.state is State.REFUSED:
                 raise BenchError("the session is refused")
-            message = self._handshake.rest() if self._handshake.state is State.PACKETS else b""
+            if not self._answered:
+                return b""
+            message = self._handshake.rest()
         return b"".join(self._open(body) for body in self._splitter.feed(message))
+
+    @property
+    def _answered(self) -> bool:
+        return self._handshake.state is State.PACKETS
 
     def _open(self, body: bytes) -> bytes:
         packet_type, sealed = split_body(body)

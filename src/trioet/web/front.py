@@ -16,14 +16,11 @@ from http import HTTPStatus
 from typing import Final
 
 import trio
-from websockets.exceptions import ConnectionClosed
-from websockets.server import ServerProtocol
-from websockets.trio.server import Server, ServerConnection
-from websockets.typing import Subprotocol
 
 from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
 from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
+from trioet.web.websocket import Gone, WebSocket
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
 log = logging.getLogger(__name__)
@@ -37,18 +34,13 @@ IDLE_S: Final = 15.0
 ANSWER_DEADLINE_S: Final = 60.0
 """For whoever reads an answer slowly."""
 
-MAX_QUEUED: Final = 2
-"""Messages from a browser that wait in memory."""
-
-PING_S: Final = 30.0
-
 END_OF_HEAD: Final = b"\r\n\r\n"
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 _TCP: Final = socket.IPPROTO_TCP
 
 _GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
 
-Handler = Callable[[ServerConnection, Request, str], Awaitable[None]]
+Handler = Callable[[WebSocket, Request, str], Awaitable[None]]
 """Serves a WebSocket that was accepted: with the request it began with, and its source."""
 
 
@@ -79,8 +71,6 @@ class Front:
         self.context = context
         self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
-        # What websockets wants of a server is to know whether it is closing.
-        self._server = Server([], trio.aclose_forcefully)
 
     def __repr__(self) -> str:
         return f"<Front connections={len(self._seats)}>"
@@ -93,7 +83,7 @@ class Front:
                 await self._serve(stream, source)
         except* Full:
             log.info("too many connections from %s", source)
-        except* (*_GONE, ConnectionClosed, trio.TooSlowError):
+        except* (*_GONE, Gone, trio.TooSlowError):
             pass
         except* Exception:
             log.exception("a fault in trioet; please report it")
@@ -164,64 +154,17 @@ class Front:
         except Refusal as refusal:
             await self._send(stream, refusal.answer, keeps_alive=False)
             return
-        async with trio.open_nursery() as nursery:
-            protocol = ServerProtocol(
-                select_subprotocol=lambda _protocol, _offered: Subprotocol(name) if name else None,
-                max_size=spoken.max_message,
-            )
-            browser = ServerConnection(
-                nursery,
-                _Replayed(stream, head + END_OF_HEAD + unread),
-                protocol,
-                self._server,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
-                max_queue=MAX_QUEUED,
-            )
+        async with WebSocket(stream, name, spoken.max_message) as browser:
             with trio.fail_after(REQUEST_DEADLINE_S):
-                await browser.handshake(server_header=None)
-            if protocol.state.name == "OPEN":
-                browser.start_keepalive()
-                async with browser:
-                    await spoken.serve(browser, request, source)
-            nursery.cancel_scope.cancel()
+                accepted = await browser.accept(head + END_OF_HEAD, unread)
+            if accepted:
+                await spoken.serve(browser, request, source)
 
     def _chosen(self, request: Request) -> str:
         """The first subprotocol of a client's that is spoken here, if any is."""
         offered = request.fields.get("sec-websocket-protocol", "").split(",")
         words = [each.strip() for each in offered]
         return next((word for word in words if word in self._spoken), words[0])
-
-
-class _Replayed(trio.abc.HalfCloseableStream):
-    """A stream of which something was read already, and comes once more."""
-
-    def __init__(self, stream: trio.abc.Stream, read: bytes) -> None:
-        self._stream = stream
-        self._read = read
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._read:
-            await trio.lowlevel.checkpoint()
-            size = max_bytes or len(self._read)
-            data, self._read = self._read[:size], self._read[size:]
-            return data
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        if isinstance(self._stream, trio.abc.HalfCloseableStream):
-            await self._stream.send_eof()
-        else:
-            await self._stream.aclose()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 async def _read_head(stream: trio.abc.Stream, unread: bytes) -> tuple[bytes, bytes]:

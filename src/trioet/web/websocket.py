@@ -1,0 +1,225 @@
+"""A browser's WebSocket, on websockets' sans-IO protocol: messages in and out, and no task.
+
+Whoever waits for a message reads the connection, and so answers pings and takes part in the
+close. That is a wake-up less for every key than with a task that reads for another, which is
+how `websockets.trio` does it, and a good part of an idle viewer's memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+import trio
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+PING_S: Final = 30.0
+"""Silence after which the other side is asked for a sign of life, and, after as long again, given
+up. Nobody is given up to whom nobody listens."""
+
+CLOSE_S: Final = 10.0
+"""How long the other side may take for its part of a close, or to take an answer."""
+
+PIECE: Final = 64 * 1024
+
+_GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
+
+
+class Gone(Exception):
+    """The WebSocket is closed, or its connection is lost."""
+
+
+class WebSocket:
+    """One that somebody asks for; owns the stream. A context manager: leaving closes it.
+
+    One task at a time receives; any may send and close. A send that is cancelled ends the
+    connection: nobody knows how much of the message has gone.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, subprotocol: str, max_message: int) -> None:
+        """Nothing is said before :meth:`accept`."""
+        self._stream = stream
+        self._protocol = ServerProtocol(
+            select_subprotocol=lambda *_: Subprotocol(subprotocol) if subprotocol else None,
+            max_size=max_message,
+        )
+        self._arrived: deque[bytes | str] = deque()
+        self._fragments = bytearray()
+        self._is_text = False
+        self._asked = False
+        """Whether they owe us a sign of life."""
+        self._reading = trio.Lock()
+        self._sending = trio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<WebSocket {self._protocol.state.name}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
+
+    async def accept(self, head: bytes, unread: bytes) -> bool:
+        """Answer the request with this ``head``, empty line included; ``unread`` came behind it.
+
+        Returns whether there is a WebSocket now.
+        """
+        protocol = self._protocol
+        protocol.receive_data(head)
+        for request in protocol.events_received():
+            assert isinstance(request, Request)
+            protocol.send_response(protocol.accept(request))
+        try:
+            await self._answer()
+            if unread and self._take(unread):
+                await self._answer()
+        except Gone:
+            return False
+        return protocol.state is State.OPEN
+
+    async def receive(self) -> bytes | str:
+        """Return the next message. Cancellation loses nothing.
+
+        Raises:
+          Gone: there are no more.
+        """
+        if not self._arrived:
+            self._check_open()
+            self._reading.acquire_nowait()
+            try:
+                while not self._arrived:
+                    self._check_open()
+                    await self._read()
+            finally:
+                self._reading.release()
+        return self._arrived.popleft()
+
+    async def send(self, message: bytes | bytearray | str) -> None:
+        """Send a message.
+
+        Raises:
+          Gone: it cannot be.
+        """
+        async with self._sending:
+            self._check_open()
+            if isinstance(message, str):
+                self._protocol.send_text(message.encode())
+            else:
+                self._protocol.send_binary(message)
+            await self._flush()
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close it, if it is open, and wait until the other side has done so, for a while.
+
+        What was sent goes before. The connection is closed in any case.
+        """
+        try:
+            with trio.move_on_after(CLOSE_S), suppress(Gone):
+                async with self._sending:
+                    if self._protocol.state is State.OPEN:
+                        self._protocol.send_close(code, reason)
+                        await self._flush()
+                async with self._reading:
+                    while self._protocol.state is not State.CLOSED:
+                        self._arrived.clear()
+                        await self._read()
+        finally:
+            await trio.aclose_forcefully(self._stream)
+
+    def _check_open(self) -> None:
+        if self._protocol.state is not State.OPEN:
+            raise Gone
+
+    # In
+
+    async def _read(self) -> None:
+        """Read what comes next.
+
+        Raises:
+          Gone: it cannot be answered.
+        """
+        data = None
+        with trio.move_on_after(PING_S):
+            try:
+                data = await self._stream.receive_some(PIECE)
+            except _GONE:
+                data = b""
+        if data is None and not self._asked:
+            await self._ask()
+            return
+        self._asked = False
+        if self._take(data or b""):
+            await self._answer()
+
+    def _take(self, data: bytes | bytearray) -> bool:
+        """Take what was read, or its end; return whether something is to be answered."""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        pinged = False
+        for frame in self._protocol.events_received():
+            assert isinstance(frame, Frame)
+            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                self._assemble(frame)
+            pinged |= frame.opcode is Opcode.PING
+        return pinged or self._protocol.state is not State.OPEN
+
+    def _assemble(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        self._fragments += frame.data
+        if not frame.fin:
+            return
+        message = bytes(self._fragments)
+        self._fragments.clear()
+        try:
+            self._arrived.append(message.decode() if self._is_text else message)
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
+
+    # Out
+
+    async def _ask(self) -> None:
+        """Ask for a sign of life; not while something is being sent, which may be stuck."""
+        if not self._sending.locked():
+            self._asked = True
+            self._protocol.send_ping(b"")
+            await self._answer()
+
+    async def _answer(self) -> None:
+        """Send what the protocol has to say: whole, for other messages may follow.
+
+        Raises:
+          Gone: it cannot be.
+        """
+        with trio.move_on_after(CLOSE_S, shield=True):
+            async with self._sending:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            for data in self._protocol.data_to_send():
+                if data:
+                    await self._stream.send_all(data)
+                elif isinstance(self._stream, trio.abc.HalfCloseableStream):
+                    await self._stream.send_eof()
+                else:
+                    await self._stream.aclose()
+        except _GONE:
+            raise Gone from None
+        except trio.Cancelled:
+            await trio.aclose_forcefully(self._stream)
+            raise
