@@ -228,6 +228,7 @@ class LinkViewer:
         self._outward = SealedBox(passkey, Direction.CLIENT_TO_SERVER)
         self._inward = SealedBox(passkey, Direction.SERVER_TO_CLIENT)
         self._sent = self._received = self._owed = 0
+        self._unsaid = b""
         self._debt = Debt()
         self._splitter = PacketSplitter()
         self._over = False
@@ -235,16 +236,24 @@ class LinkViewer:
         self._socket.send(connect_request_frame(ConnectRequest(client_id)))
         self._handshake = Handshake.client()
         payload = InitialPayload(features=FEATURES, exec=Exec())
-        self._send(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
-        self._send(PacketType.TERMINAL_INFO, encode_terminal_info(WindowSize(ROWS, COLUMNS)))
+        self._say(PacketType.INITIAL_PAYLOAD, encode_initial_payload(payload))
+        self._say(PacketType.TERMINAL_INFO, encode_terminal_info(WindowSize(ROWS, COLUMNS)))
+        self._flush()
 
     def type(self, data: bytes) -> None:
-        self._send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(data))
+        self._say(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(data))
+        self._flush()
 
-    def _send(self, packet_type: int, payload: bytes) -> None:
+    def _say(self, packet_type: int, payload: bytes) -> None:
         self._sent += 1
         sealed = self._outward.seal(self._sent, payload)
-        self._socket.send(packet_frame(join_body(packet_type, sealed)))
+        self._unsaid += packet_frame(join_body(packet_type, sealed))
+
+    def _flush(self) -> None:
+        """What is said in one piece of work goes as one message, as the page does it."""
+        if self._unsaid:
+            said, self._unsaid = self._unsaid, b""
+            self._socket.send(said)
 
     def read(self) -> list[bytes]:
         if self._over:
@@ -252,7 +261,8 @@ class LinkViewer:
         outputs = [self._read_message(message) for message in self._socket.receive()]
         if self._owed >= ACK_EVERY or self._over:
             self._owed = 0
-            self._send(PacketType.KEEP_ALIVE, encode_count(self._received))
+            self._say(PacketType.KEEP_ALIVE, encode_count(self._received))
+        self._flush()
         return outputs
 
     def _read_message(self, message: bytes) -> bytes:
@@ -281,13 +291,14 @@ class LinkViewer:
         output = decode_terminal_buffer(payload)
         if granted := self._debt.take(len(output)):
             credit = encode_channel(ChannelCredit(TERMINAL, granted))
-            self._send(PacketType.CHANNEL, credit)
+            self._say(PacketType.CHANNEL, credit)
         return output
 
     def close(self) -> None:
         try:
             if not self._over:
-                self._send(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+                self._say(PacketType.SESSION_OVER, encode_session_over(SessionOver(reason=LEFT)))
+                self._flush()
         except OSError:
             pass  # it went first
         self._socket.close()

@@ -18,9 +18,10 @@ from typing import Final
 import trio
 
 from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
+from trioet.link.quick_stream import QuickStream
 from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
-from trioet.web.websocket import Gone, WebSocket
+from trioet.web.websocket import PING_S, Gone, WebSocket
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
 log = logging.getLogger(__name__)
@@ -71,16 +72,19 @@ class Front:
         self.context = context
         self._seats = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
+        self._open: set[WebSocket] = set()
 
     def __repr__(self) -> str:
         return f"<Front connections={len(self._seats)}>"
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve a connection to its end; owns it. What comes on it harms nobody else."""
-        source = source_of(stream.socket)  # type: ignore[arg-type]  # has all that is asked of it
+        sock = socket.socket(fileno=stream.socket.detach())
+        transport = QuickStream(sock)
+        source = source_of(sock)
         try:
             with self._seats.taken(source):
-                await self._serve(stream, source)
+                await self._serve(transport, source)
         except* Full:
             log.info("too many connections from %s", source)
         except* (*_GONE, Gone, trio.TooSlowError):
@@ -88,12 +92,21 @@ class Front:
         except* Exception:
             log.exception("a fault in trioet; please report it")
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(transport)
 
-    async def _serve(self, transport: trio.SocketStream, source: str) -> None:
+    async def ask_after_the_silent(self) -> None:
+        """Ask those who have said nothing for a while for a sign of life, and give up those who
+        owe us one; until cancelled. One task for all, as each would take memory and wake us."""
+        while True:
+            await trio.sleep(PING_S)
+            async with trio.open_nursery() as nursery:
+                for browser in self._open:
+                    nursery.start_soon(browser.ask_if_silent)
+
+    async def _serve(self, transport: QuickStream, source: str) -> None:
         with suppress(OSError):  # a Unix socket has neither
-            transport.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-            transport.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            transport.socket.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            transport.socket.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         stream: trio.abc.Stream = transport
         if self.context is not None:
             tls = trio.SSLStream(transport, self.context, server_side=True, https_compatible=True)
@@ -157,8 +170,13 @@ class Front:
         async with WebSocket(stream, name, spoken.max_message) as browser:
             with trio.fail_after(REQUEST_DEADLINE_S):
                 accepted = await browser.accept(head + END_OF_HEAD, unread)
-            if accepted:
+            if not accepted:
+                return
+            self._open.add(browser)
+            try:
                 await spoken.serve(browser, request, source)
+            finally:
+                self._open.discard(browser)
 
     def _chosen(self, request: Request) -> str:
         """The first subprotocol of a client's that is spoken here, if any is."""

@@ -75,6 +75,7 @@ class Service:
                 site = Site(options, self._login, visitors, files)
                 front = Front(site, self._spoken(site, visitors), context)
                 serving = await nursery.start(_serve, front, listener)
+                nursery.start_soon(front.ask_after_the_silent)
                 self._announce(self._url(listener))
                 nursery.start_soon(self._end_when_idle, visitors)
                 await self._follow_signals(front, visitors)

@@ -20,8 +20,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 PING_S: Final = 30.0
-"""Silence after which the other side is asked for a sign of life, and, after as long again, given
-up. Nobody is given up to whom nobody listens."""
+"""Between two looks at whether the other side has said something."""
 
 CLOSE_S: Final = 10.0
 """How long the other side may take for its part of a close, or to take an answer."""
@@ -52,8 +51,9 @@ class WebSocket:
         self._arrived: deque[bytes | str] = deque()
         self._fragments = bytearray()
         self._is_text = False
+        self._heard = False
         self._asked = False
-        """Whether they owe us a sign of life."""
+        """Since the last look: whether they said something; whether they owe us a sign of life."""
         self._reading = trio.Lock()
         self._sending = trio.Lock()
 
@@ -112,13 +112,20 @@ class WebSocket:
         Raises:
           Gone: it cannot be.
         """
-        async with self._sending:
+        # A free lock that is taken with `async with` costs a turn of all other tasks.
+        if self._sending.locked():
+            await self._sending.acquire()
+        else:
+            self._sending.acquire_nowait()
+        try:
             self._check_open()
             if isinstance(message, str):
                 self._protocol.send_text(message.encode())
             else:
                 self._protocol.send_binary(message)
             await self._flush()
+        finally:
+            self._sending.release()
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close it, if it is open, and wait until the other side has done so, for a while.
@@ -138,6 +145,21 @@ class WebSocket:
         finally:
             await trio.aclose_forcefully(self._stream)
 
+    async def ask_if_silent(self) -> None:
+        """Ask the other side for a sign of life, if it said nothing since the last call, and give
+        it up if it did not answer. Not while nobody receives, or a message is stuck on its way,
+        which tells nothing, or as much."""
+        silent, self._heard = not self._heard, False
+        if not silent or not self._reading.locked() or self._sending.locked():
+            self._asked = False
+        elif self._asked:
+            await trio.aclose_forcefully(self._stream)
+        else:
+            self._asked = True
+            self._protocol.send_ping(b"")
+            with suppress(Gone):
+                await self._answer()
+
     def _check_open(self) -> None:
         if self._protocol.state is not State.OPEN:
             raise Gone
@@ -150,17 +172,12 @@ class WebSocket:
         Raises:
           Gone: it cannot be answered.
         """
-        data = None
-        with trio.move_on_after(PING_S):
-            try:
-                data = await self._stream.receive_some(PIECE)
-            except _GONE:
-                data = b""
-        if data is None and not self._asked:
-            await self._ask()
-            return
-        self._asked = False
-        if self._take(data or b""):
+        try:
+            data = await self._stream.receive_some(PIECE)
+        except _GONE:
+            data = b""
+        self._heard = True
+        if self._take(data):
             await self._answer()
 
     def _take(self, data: bytes | bytearray) -> bool:
@@ -191,13 +208,6 @@ class WebSocket:
             self._protocol.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
 
     # Out
-
-    async def _ask(self) -> None:
-        """Ask for a sign of life; not while something is being sent, which may be stuck."""
-        if not self._sending.locked():
-            self._asked = True
-            self._protocol.send_ping(b"")
-            await self._answer()
 
     async def _answer(self) -> None:
         """Send what the protocol has to say: whole, for other messages may follow.
