@@ -21,7 +21,7 @@ from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of
 from trioet.link.quick_stream import QuickStream
 from trioet.web.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
-from trioet.web.websocket import PING_S, Gone, WebSocket
+from trioet.web.websocket import PING_S, Gone, WebSocket, answer_upgrade
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
 log = logging.getLogger(__name__)
@@ -167,11 +167,12 @@ class Front:
         except Refusal as refusal:
             await self._send(stream, refusal.answer, keeps_alive=False)
             return
-        async with WebSocket(stream, name, spoken.max_message) as browser:
-            with trio.fail_after(REQUEST_DEADLINE_S):
-                accepted = await browser.accept(head + END_OF_HEAD, unread)
-            if not accepted:
-                return
+        accepted, said = answer_upgrade(head + END_OF_HEAD, name)
+        with trio.fail_after(REQUEST_DEADLINE_S):
+            await stream.send_all(said)
+        if not accepted:
+            return
+        async with WebSocket(stream, unread, spoken.max_message) as browser:
             self._open.add(browser)
             try:
                 await spoken.serve(browser, request, source)

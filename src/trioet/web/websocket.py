@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import trio
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
+from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -34,20 +33,34 @@ class Gone(Exception):
     """The WebSocket is closed, or its connection is lost."""
 
 
-class WebSocket:
-    """One that somebody asks for; owns the stream. A context manager: leaving closes it.
+def answer_upgrade(head: bytes, subprotocol: str) -> tuple[bool, bytes]:
+    """Answer the request with this ``head``, empty line included.
+
+    Returns whether there is a WebSocket now, and what is to be said in any case.
+    """
+    # With a protocol of its own, which keeps the whole request for as long as it lives.
+    protocol = ServerProtocol(
+        select_subprotocol=lambda *_: Subprotocol(subprotocol) if subprotocol else None
+    )
+    protocol.receive_data(head)
+    for request in protocol.events_received():
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+    return protocol.state is State.OPEN, b"".join(protocol.data_to_send())
+
+
+class WebSocket(trio.abc.AsyncResource):
+    """One that was asked for, and accepted; owns the stream.
 
     One task at a time receives; any may send and close. A send that is cancelled ends the
     connection: nobody knows how much of the message has gone.
     """
 
-    def __init__(self, stream: trio.abc.Stream, subprotocol: str, max_message: int) -> None:
-        """Nothing is said before :meth:`accept`."""
+    def __init__(self, stream: trio.abc.Stream, unread: bytes, max_message: int) -> None:
+        """``unread`` came behind the request."""
         self._stream = stream
-        self._protocol = ServerProtocol(
-            select_subprotocol=lambda *_: Subprotocol(subprotocol) if subprotocol else None,
-            max_size=max_message,
-        )
+        self._unread = unread
+        self._protocol = Protocol(Side.SERVER, max_size=max_message)
         self._arrived: deque[bytes | str] = deque()
         self._fragments = bytearray()
         self._is_text = False
@@ -60,34 +73,9 @@ class WebSocket:
     def __repr__(self) -> str:
         return f"<WebSocket {self._protocol.state.name}>"
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
-
-    async def accept(self, head: bytes, unread: bytes) -> bool:
-        """Answer the request with this ``head``, empty line included; ``unread`` came behind it.
-
-        Returns whether there is a WebSocket now.
-        """
-        protocol = self._protocol
-        protocol.receive_data(head)
-        for request in protocol.events_received():
-            assert isinstance(request, Request)
-            protocol.send_response(protocol.accept(request))
-        try:
-            await self._answer()
-            if unread and self._take(unread):
-                await self._answer()
-        except Gone:
-            return False
-        return protocol.state is State.OPEN
+    async def aclose(self) -> None:
+        """Close what nobody has closed: there was a fault."""
+        await self.close(CloseCode.INTERNAL_ERROR)
 
     async def receive(self) -> bytes | str:
         """Return the next message. Cancellation loses nothing.
@@ -139,7 +127,9 @@ class WebSocket:
                         self._protocol.send_close(code, reason)
                         await self._flush()
                 async with self._reading:
-                    while self._protocol.state is not State.CLOSED:
+                    # Who has said a close says nothing more; others are read to their end, as
+                    # what is not read would become a reset, and that overtake our close.
+                    while not (self._protocol.close_rcvd or self._protocol.state is State.CLOSED):
                         self._arrived.clear()
                         await self._read()
         finally:
@@ -172,10 +162,10 @@ class WebSocket:
         Raises:
           Gone: it cannot be answered.
         """
-        try:
-            data = await self._stream.receive_some(PIECE)
-        except _GONE:
-            data = b""
+        data: bytes | bytearray = self._unread
+        self._unread = b""
+        with suppress(*_GONE):
+            data = data or await self._stream.receive_some(PIECE)
         self._heard = True
         if self._take(data):
             await self._answer()
@@ -189,23 +179,26 @@ class WebSocket:
         pinged = False
         for frame in self._protocol.events_received():
             assert isinstance(frame, Frame)
-            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                self._assemble(frame)
             pinged |= frame.opcode is Opcode.PING
+            if frame.opcode in DATA_OPCODES and not self._assemble(frame):
+                break
         return pinged or self._protocol.state is not State.OPEN
 
-    def _assemble(self, frame: Frame) -> None:
+    def _assemble(self, frame: Frame) -> bool:
+        """Take a part of a message, or the whole; False if that was no message."""
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
         self._fragments += frame.data
         if not frame.fin:
-            return
+            return True
         message = bytes(self._fragments)
         self._fragments.clear()
         try:
             self._arrived.append(message.decode() if self._is_text else message)
         except UnicodeDecodeError:
             self._protocol.fail(CloseCode.INVALID_DATA, "text that is no UTF-8")
+            return False
+        return True
 
     # Out
 
