@@ -1,4 +1,4 @@
-"""`python -m bench`: trioet beside Eternal Terminal, ssh and mosh, and beside goscon."""
+"""`python -m bench`: trioet beside Eternal Terminal, ssh and mosh; goscon; gotty and ttyd."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from bench import bulk, connect, echo, idle, interrupt, memory, outage, processe
 from bench.peers import PEERS, Peer
 from bench.place import enter_quiet_home
 from bench.rows import FULL, QUICK, PeerT, Row
-from bench.run import machine_facts, measure, start_peers, start_scon_peers
+from bench.run import machine_facts, measure, start_peers, start_scon_peers, start_web_peers
 from bench.scon import SCON_ROWS
 from bench.scon_peers import SCON_PEERS
 from bench.sshd import find_sshd
 from bench.table import Results, as_json, footnotes, markdown
+from bench.web import WEB_ROWS
+from bench.web_peers import WEB_PEERS
 
 ROWS: Final[tuple[Row[Peer], ...]] = (
     echo.ROW, bulk.ROW, interrupt.ROW, idle.ROW, memory.ROW, connect.ROW, outage.ROW, outage.RESET
@@ -60,8 +62,10 @@ def main() -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    rows = [row.name for row in (*ROWS, *tunnels.rows())] + [row.name for row in SCON_ROWS]
+    rows = [row.name for row in (*ROWS, *tunnels.rows())]
+    rows += [row.name for row in SCON_ROWS] + [row.name for row in WEB_ROWS]
     peers = [peer.name for peer in PEERS] + [peer.name for peer in SCON_PEERS]
+    peers += [peer.name for peer in WEB_PEERS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", type=_some_of(rows), default=[], metavar="ROW,…", help=f"of {', '.join(rows)}"
@@ -89,10 +93,13 @@ class Table:
 
 def _run(options: argparse.Namespace) -> Iterator[Table]:
     terminal, scon = _terminal_rows(options), _chosen(SCON_ROWS, options)
+    web = _chosen(WEB_ROWS, options)
     if terminal:
         yield _measure_all(options, terminal, start_peers)
     if scon:
         yield _measure_all(options, scon, start_scon_peers)
+    if web:
+        yield _measure_all(options, web, start_web_peers)
 
 
 def _measure_all(

@@ -21,6 +21,7 @@ from bench.session import connected
 from bench.sshd import make_keys
 from bench.table import Results
 from bench.terminal import BenchError
+from bench.web_peers import WEB_PEERS, WebPeer, missing_web_programs
 from trioet.errors import TrioetError
 
 
@@ -72,6 +73,28 @@ def start_scon_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[Scon
             peer.start()
             peer.open("echo").close()
         except (BenchError, OSError, TrioetError) as error:
+            left_out.append(f"{kind.title} is left out: {error}")
+        else:
+            peers.append(peer)
+    return peers, left_out
+
+
+def start_web_peers(wanted: Sequence[str], stack: ExitStack) -> tuple[list[WebPeer], list[str]]:
+    """The same for the rows of terminals in the browser; each is only seen to work."""
+    place = stack.enter_context(private_place())
+    peers: list[WebPeer] = []
+    left_out: list[str] = []
+    for kind in WEB_PEERS:
+        if wanted and kind.name not in wanted:
+            continue
+        if missing := missing_web_programs(kind):
+            left_out.append(f"{kind.title} is left out: {', '.join(missing)} not on PATH")
+            continue
+        peer = kind(place)
+        try:
+            with peer.serving(("sh", "-c", "echo")) as serving, serving.viewer() as viewer:
+                viewer.read()
+        except BenchError as error:
             left_out.append(f"{kind.title} is left out: {error}")
         else:
             peers.append(peer)

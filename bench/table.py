@@ -15,6 +15,10 @@ COMPARED: Final = (
     ("trioet", "ssh"),
     ("scon", "goscon"),
     ("scon2", "goscon"),
+    ("web", "gotty"),
+    ("web", "ttyd"),
+    ("web-webtty", "gotty"),
+    ("web-tty", "ttyd"),
 )
 """Peers of which a table with both shows the ratio."""
 

@@ -20,6 +20,7 @@ from trioet.cli.terminal import connect_keeper
 from trioet.cli.web_options import is_private, read_options
 from trioet.cli.web_unit import print_unit
 from trioet.errors import LocalError, StepFailed, TrioetError
+from trioet.link.quick_stream import QuickStream
 from trioet.server.guest_request import GuestRequest
 from trioet.server.pages import published_page
 from trioet.server.places import guests_socket, make_runtime_dir
@@ -179,7 +180,7 @@ class KeeperSessions:
         except OSError:
             sock.close()
             raise
-        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        stream = QuickStream(sock)
         try:
             await stream.send_all(request)
         except trio.BrokenResourceError:

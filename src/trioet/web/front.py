@@ -16,15 +16,13 @@ from http import HTTPStatus
 from typing import Final
 
 import trio
-from websockets.exceptions import ConnectionClosed
-from websockets.server import ServerProtocol
-from websockets.trio.server import Server, ServerConnection
-from websockets.typing import Subprotocol
 
 from trioet.link.line import NOTSENT_LOWAT, USER_TIMEOUT_MS, source_of, source_of_host
+from trioet.link.quick_stream import QuickStream
 from trioet.web.limits import ANYBODY, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Full, Seats
 from trioet.web.options import DEFAULT_PING_S
 from trioet.web.site import ALWAYS, HSTS, Answer, Refusal, Site, json_answer
+from trioet.web.websocket import Gone, WebSocket, answer_upgrade
 from trioet.wire.web_forwarded import UNIX, Proxies, scheme
 from trioet.wire.web_http import MAX_HEAD, BadRequest, Request, answer_head, parse_head
 
@@ -39,12 +37,6 @@ IDLE_S: Final = 15.0
 ANSWER_DEADLINE_S: Final = 60.0
 """For whoever reads an answer slowly."""
 
-MAX_QUEUED: Final = 2
-"""Messages from a browser that wait in memory."""
-
-PONG_S: Final = 30.0
-"""For a browser to answer a sign of life."""
-
 END_OF_HEAD: Final = b"\r\n\r\n"
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; Python names it from 3.12 on
 _TCP: Final = socket.IPPROTO_TCP
@@ -56,7 +48,7 @@ TOO_MANY: Final = json_answer(
 
 _GONE: Final = trio.BrokenResourceError, trio.ClosedResourceError
 
-Handler = Callable[[ServerConnection, Request, str], Awaitable[None]]
+Handler = Callable[[WebSocket, Request, str], Awaitable[None]]
 """Serves a WebSocket that was accepted: with the request it began with, and its source."""
 
 
@@ -95,33 +87,44 @@ class Front:
         self._behind = Seats(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         """The same for who comes by a proxy, while something is done for him."""
         self._always = (*ALWAYS, HSTS) if context is not None else ALWAYS
-        # What websockets wants of a server is to know whether it is closing.
-        self._server = Server([], trio.aclose_forcefully)
+        self._open: set[WebSocket] = set()
 
     def __repr__(self) -> str:
         return f"<Front connections={len(self._seats)}>"
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve a connection to its end; owns it. What comes on it harms nobody else."""
-        source = source_of(stream.socket)  # type: ignore[arg-type]  # has all that is asked of it
-        peer = _peer(stream)
+        sock = socket.socket(fileno=stream.socket.detach())
+        transport = QuickStream(sock)
+        source, peer = source_of(sock), _peer(sock)
         is_proxy = self._proxies.include(peer)
         try:
             with self._seats.taken(ANYBODY if is_proxy else source):
-                await self._serve(stream, _Source(source, peer if is_proxy else ""))
+                await self._serve(transport, _Source(source, peer if is_proxy else ""))
         except* Full:
             log.info("too many connections from %s", source)
-        except* (*_GONE, ConnectionClosed, trio.TooSlowError):
+        except* (*_GONE, Gone, trio.TooSlowError):
             pass
         except* Exception:
             log.exception("a fault in trioet; please report it")
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(transport)
 
-    async def _serve(self, transport: trio.SocketStream, origin: _Source) -> None:
+    async def ask_after_the_silent(self) -> None:
+        """Ask those who have said nothing for a while for a sign of life, and give up those who
+        owe us one; until cancelled. One task for all, as each would take memory and wake us."""
+        if not self._ping_s:
+            return
+        while True:
+            await trio.sleep(self._ping_s)
+            async with trio.open_nursery() as nursery:
+                for browser in self._open:
+                    nursery.start_soon(browser.ask_if_silent)
+
+    async def _serve(self, transport: QuickStream, origin: _Source) -> None:
         with suppress(OSError):  # a Unix socket has neither
-            transport.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-            transport.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            transport.socket.setsockopt(_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+            transport.socket.setsockopt(_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         stream: trio.abc.Stream = transport
         if self.context is not None:
             tls = trio.SSLStream(transport, self.context, server_side=True, https_compatible=True)
@@ -199,27 +202,17 @@ class Front:
         except Refusal as refusal:
             await self._send(stream, refusal.answer, keeps_alive=False)
             return
-        async with trio.open_nursery() as nursery:
-            protocol = ServerProtocol(
-                select_subprotocol=lambda _protocol, _offered: Subprotocol(name) if name else None,
-                max_size=spoken.max_message,
-            )
-            browser = ServerConnection(
-                nursery,
-                _Replayed(stream, head + END_OF_HEAD + unread),
-                protocol,
-                self._server,
-                ping_interval=self._ping_s or None,
-                ping_timeout=PONG_S,
-                max_queue=MAX_QUEUED,
-            )
-            with trio.fail_after(REQUEST_DEADLINE_S):
-                await browser.handshake(server_header=None)
-            if protocol.state.name == "OPEN":
-                browser.start_keepalive()
-                async with browser:
-                    await spoken.serve(browser, request, source)
-            nursery.cancel_scope.cancel()
+        accepted, said = answer_upgrade(head + END_OF_HEAD, name)
+        with trio.fail_after(REQUEST_DEADLINE_S):
+            await stream.send_all(said)
+        if not accepted:
+            return
+        async with WebSocket(stream, unread, spoken.max_message) as browser:
+            self._open.add(browser)
+            try:
+                await spoken.serve(browser, request, source)
+            finally:
+                self._open.discard(browser)
 
     def _chosen(self, request: Request) -> str:
         """The first subprotocol of a client's that is spoken here, if any is."""
@@ -237,10 +230,10 @@ class _Source:
     """Its address, if it is a proxy that is believed."""
 
 
-def _peer(stream: trio.SocketStream) -> str:
+def _peer(sock: socket.socket) -> str:
     """The address of the other end, or UNIX."""
     try:
-        name = stream.socket.getpeername()
+        name = sock.getpeername()
     except OSError:
         return ""
     return str(name[0]) if isinstance(name, tuple) else UNIX
@@ -249,37 +242,6 @@ def _peer(stream: trio.SocketStream) -> str:
 def _source_of_visitor(address: str) -> str:
     """What somebody behind a proxy is counted as."""
     return ANYBODY if address == UNIX else source_of_host(address)
-
-
-class _Replayed(trio.abc.HalfCloseableStream):
-    """A stream of which something was read already, and comes once more."""
-
-    def __init__(self, stream: trio.abc.Stream, read: bytes) -> None:
-        self._stream = stream
-        self._read = read
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._read:
-            await trio.lowlevel.checkpoint()
-            size = max_bytes or len(self._read)
-            data, self._read = self._read[:size], self._read[size:]
-            return data
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        if isinstance(self._stream, trio.abc.HalfCloseableStream):
-            await self._stream.send_eof()
-        else:
-            await self._stream.aclose()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 async def _read_head(stream: trio.abc.Stream, unread: bytes) -> tuple[bytes, bytes]:

@@ -9,32 +9,31 @@ from __future__ import annotations
 from typing import Final
 
 import trio
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.trio.server import ServerConnection
 
+from trioet.web.websocket import Gone, WebSocket
 from trioet.wire.framing import HANDSHAKE_LENGTH, MAX_HANDSHAKE_FRAME
 
 PIECE: Final = 64 * 1024
 """Bytes read from the keeper at once, and the size of the largest message to a browser."""
 
 
-async def next_words(browser: ServerConnection) -> bytes | None:
+async def next_words(browser: WebSocket) -> bytes | None:
     """The next message; None if there is none. Text costs the connection.
 
     Cancellation loses nothing.
     """
     try:
-        message = await browser.recv()
+        message = await browser.receive()
         if isinstance(message, bytes):
             return message
-        await browser.aclose(CloseCode.UNSUPPORTED_DATA, "binary messages only")
-    except ConnectionClosed:
+        await browser.close(CloseCode.UNSUPPORTED_DATA, "binary messages only")
+    except Gone:
         pass
     return None
 
 
-async def first_words(browser: ServerConnection) -> bytes | None:
+async def first_words(browser: WebSocket) -> bytes | None:
     """What comes until the ConnectRequest is whole, or cannot become one; None if nothing does."""
     said = b""
     while _lacks_something(said):
@@ -54,7 +53,7 @@ def _lacks_something(said: bytes) -> bool:
     return 0 <= length <= MAX_HANDSHAKE_FRAME and len(said) < head + length
 
 
-async def relay(browser: ServerConnection, line: trio.abc.Stream) -> None:
+async def relay(browser: WebSocket, line: trio.abc.Stream) -> None:
     """Pass on what comes, both ways, until one side has ended; then end the other.
 
     Owns the keeper's line. If the keeper closes it, that closes the WebSocket with 1000, behind
@@ -66,22 +65,20 @@ async def relay(browser: ServerConnection, line: trio.abc.Stream) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _to_browser(
-    line: trio.abc.Stream, browser: ServerConnection, both: trio.CancelScope
-) -> None:
+async def _to_browser(line: trio.abc.Stream, browser: WebSocket, both: trio.CancelScope) -> None:
     try:
         while data := await line.receive_some(PIECE):
             await browser.send(data)
     except trio.BrokenResourceError:
         pass  # the keeper has gone; its successor, if there is one, knows no more of the session
-    except ConnectionClosed:
+    except Gone:
         both.cancel()
         return
-    await browser.aclose(CloseCode.NORMAL_CLOSURE)
+    await browser.close(CloseCode.NORMAL_CLOSURE)
     both.cancel()
 
 
-async def _to_keeper(browser: ServerConnection, line: trio.abc.Stream) -> None:
+async def _to_keeper(browser: WebSocket, line: trio.abc.Stream) -> None:
     try:
         while (message := await next_words(browser)) is not None:
             await line.send_all(message)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from websockets.trio.server import ServerConnection
 
 from trioet.errors import LocalError, StepFailed
 from trioet.web.front import Front, Spoken
@@ -24,6 +23,7 @@ from trioet.web.static_files import read_static_files
 from trioet.web.terminals import Terminals
 from trioet.web.tls import tls_context
 from trioet.web.visitors import Visitors
+from trioet.web.websocket import WebSocket
 from trioet.wire.web_http import Request
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,7 @@ class Service:
                     proxies=options.proxies,
                 )
                 serving = await nursery.start(_serve, front, listener)
+                nursery.start_soon(front.ask_after_the_silent)
                 self._announce(self._url(listener))
                 nursery.start_soon(self._end_when_idle, visitors)
                 await self._follow_signals(front, visitors)
@@ -93,7 +94,7 @@ class Service:
                     os.unlink(options.unix_socket)
 
     def _spoken(self, site: Site, visitors: Visitors) -> dict[str, Spoken]:
-        async def link(browser: ServerConnection, _request: Request, _source: str) -> None:
+        async def link(browser: WebSocket, _request: Request, _source: str) -> None:
             await visitors.serve(browser)
 
         if self._options.only_link:

@@ -13,9 +13,7 @@ from http import HTTPStatus
 from typing import Final
 
 import trio
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.trio.server import ServerConnection
 
 from trioet.errors import LocalError
 from trioet.session.shell import LAST_OUTPUT_S, Shell
@@ -27,6 +25,7 @@ from trioet.web.options import WebOptions
 from trioet.web.site import Refusal, Site
 from trioet.web.titles import inert
 from trioet.web.visitors import Visitors
+from trioet.web.websocket import Gone, WebSocket
 from trioet.wire.messages import WindowSize
 from trioet.wire.web_http import Request
 from trioet.wire.web_tty import (
@@ -56,31 +55,31 @@ class Terminals:
         self._login = login
         self._visitors = visitors
 
-    async def serve_webtty(self, browser: ServerConnection, request: Request, source: str) -> None:
+    async def serve_webtty(self, browser: WebSocket, request: Request, source: str) -> None:
         """Serve a client of GoTTY's until it has gone, or its process has ended."""
         await self._serve(browser, request, source, Webtty())
 
-    async def serve_tty(self, browser: ServerConnection, request: Request, source: str) -> None:
+    async def serve_tty(self, browser: WebSocket, request: Request, source: str) -> None:
         """The same for a client of ttyd's."""
         await self._serve(browser, request, source, Tty())
 
     async def _serve(
-        self, browser: ServerConnection, request: Request, source: str, speech: Webtty | Tty
+        self, browser: WebSocket, request: Request, source: str, speech: Webtty | Tty
     ) -> None:
         try:
             async with self._visitors.present(browser) as welcome:
                 if welcome:
                     await self._greet(browser, request, source, speech)
-        except ConnectionClosed:
+        except Gone:
             pass
         except BadMessage as error:
-            await browser.aclose(CloseCode.PROTOCOL_ERROR, str(error))
+            await browser.close(CloseCode.PROTOCOL_ERROR, str(error))
 
     async def _greet(
-        self, browser: ServerConnection, request: Request, source: str, speech: Webtty | Tty
+        self, browser: WebSocket, request: Request, source: str, speech: Webtty | Tty
     ) -> None:
         with trio.move_on_after(HELLO_DEADLINE_S) as patience:
-            hello = speech.hello(await browser.recv())
+            hello = speech.hello(await browser.receive())
         if patience.cancelled_caught:
             raise BadMessage("no first message")
         try:
@@ -91,14 +90,14 @@ class Terminals:
             with self._visitors.own_process(source):
                 await self._run(browser, speech, hello.size, words, request, source)
         except Refusal as refusal:
-            await browser.aclose(CloseCode.POLICY_VIOLATION, refusal.what)
+            await browser.close(CloseCode.POLICY_VIOLATION, refusal.what)
         except LockedOut as locked:
             wait = f"too many wrong passwords; wait {locked.seconds} s"
-            await browser.aclose(CloseCode.POLICY_VIOLATION, wait)
+            await browser.close(CloseCode.POLICY_VIOLATION, wait)
         except Full:
-            await browser.aclose(CloseCode.TRY_AGAIN_LATER, "as many processes as there may be")
+            await browser.close(CloseCode.TRY_AGAIN_LATER, "as many processes as there may be")
         except LocalError:
-            await browser.aclose(CloseCode.INTERNAL_ERROR, "the command cannot be started")
+            await browser.close(CloseCode.INTERNAL_ERROR, "the command cannot be started")
 
     async def _may_enter(self, hello: Hello, request: Request, source: str) -> bool:
         """True if the request or the first message says what lets somebody in."""
@@ -110,7 +109,7 @@ class Terminals:
 
     async def _run(
         self,
-        browser: ServerConnection,
+        browser: WebSocket,
         speech: Webtty | Tty,
         size: WindowSize | None,
         words: Sequence[str],
@@ -121,7 +120,7 @@ class Terminals:
         if size is None:
             with trio.move_on_after(SIZE_PATIENCE_S):
                 while size is None:
-                    early.append(said := speech.read(await browser.recv()))
+                    early.append(said := speech.read(await browser.receive()))
                     size = said.size if isinstance(said, Resized) else None
         shell = start(self._options, words, self._site.environment(request), size or DEFAULT_SIZE)
         try:
@@ -146,7 +145,7 @@ class _Terminal:
     """One process and the connection that it belongs to."""
 
     def __init__(
-        self, browser: ServerConnection, speech: Webtty | Tty, shell: Shell, options: WebOptions
+        self, browser: WebSocket, speech: Webtty | Tty, shell: Shell, options: WebOptions
     ) -> None:
         self._browser = browser
         self._speech = speech
@@ -175,14 +174,14 @@ class _Terminal:
                 await self._show()
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
-        except* ConnectionClosed:
+        except* Gone:
             pass
         except* BadMessage as errors:
             raise BadMessage(str(errors.exceptions[0])) from None
         if self._status is None:
             return
         ended = f"exit status {self._status}" if self._status >= 0 else f"signal {-self._status}"
-        await self._browser.aclose(CloseCode.NORMAL_CLOSURE, ended)
+        await self._browser.close(CloseCode.NORMAL_CLOSURE, ended)
 
     # From the process
 
@@ -211,7 +210,7 @@ class _Terminal:
         for said in early:
             await self._heed(said)
         while True:
-            await self._heed(self._speech.read(await self._browser.recv()))
+            await self._heed(self._speech.read(await self._browser.receive()))
 
     async def _heed(self, said: Said) -> None:
         match said:

@@ -12,9 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 import trio
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.trio.server import ServerConnection
 
 from trioet.bootstrap.credentials import Credentials
 from trioet.web.limits import (
@@ -29,6 +27,7 @@ from trioet.web.limits import (
 from trioet.web.options import WebOptions
 from trioet.web.relay import first_words, relay
 from trioet.web.sessions import Environment, Sessions
+from trioet.web.websocket import Gone, WebSocket
 from trioet.wire.handshake import connect_response_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
 
@@ -41,13 +40,13 @@ GOODBYE_S: Final = 2.0
 """How long browsers may take to answer that we are going."""
 
 
-async def _know_nobody(browser: ServerConnection) -> None:
+async def _know_nobody(browser: WebSocket) -> None:
     """There is no keeper: its sessions went with it. Say so as a keeper's door would."""
     unknown = ConnectResponse(ConnectStatus.INVALID_KEY, b"Client is not registered")
     try:
         await browser.send(connect_response_frame(unknown))
-        await browser.aclose(CloseCode.NORMAL_CLOSURE)
-    except ConnectionClosed:
+        await browser.close(CloseCode.NORMAL_CLOSURE)
+    except Gone:
         return
 
 
@@ -66,7 +65,7 @@ class Visitors:
         self._options = options
         self._sessions = sessions
         self._nursery = nursery
-        self._connected: set[ServerConnection] = set()
+        self._connected: set[WebSocket] = set()
         self._seats = Seats(MAX_SESSIONS, MAX_SESSIONS_PER_SOURCE)
         self._rate = Rate(SESSIONS_AT_ONCE, SESSIONS_PER_S)
         self._came = False
@@ -143,11 +142,11 @@ class Visitors:
     # Connections
 
     @asynccontextmanager
-    async def present(self, browser: ServerConnection) -> AsyncIterator[bool]:
+    async def present(self, browser: WebSocket) -> AsyncIterator[bool]:
         """Count a connection while the block runs; False if there are too many already."""
         full = 0 < self._options.max_connection <= len(self._connected)
         if full:
-            await browser.aclose(CloseCode.TRY_AGAIN_LATER, "as many visitors as there may be")
+            await browser.close(CloseCode.TRY_AGAIN_LATER, "as many visitors as there may be")
             yield False
             return
         self._connected.add(browser)
@@ -158,19 +157,19 @@ class Visitors:
             self._connected.discard(browser)
             self._changed.unpark_all()
 
-    async def serve(self, browser: ServerConnection) -> None:
+    async def serve(self, browser: WebSocket) -> None:
         """Bring a browser to its session, as long as its connection lives."""
         async with self.present(browser) as welcome:
             if welcome:
                 await self._connect(browser)
 
-    async def _connect(self, browser: ServerConnection) -> None:
+    async def _connect(self, browser: WebSocket) -> None:
         first = None
         # Who says nothing takes no place in the keeper's door, where all of us are one source.
         with trio.move_on_after(FIRST_WORDS_S):
             first = await first_words(browser)
         if first is None:
-            await browser.aclose(CloseCode.PROTOCOL_ERROR, "no ConnectRequest")
+            await browser.close(CloseCode.PROTOCOL_ERROR, "no ConnectRequest")
             return
         try:
             line = await self._sessions.dial(first)
@@ -178,7 +177,7 @@ class Visitors:
             await _know_nobody(browser)
         except OSError as error:
             log.warning("no keeper answers: %s", error.strerror or error)
-            await browser.aclose(CloseCode.INTERNAL_ERROR, "no keeper answers")
+            await browser.close(CloseCode.INTERNAL_ERROR, "no keeper answers")
         else:
             await relay(browser, line)
 
@@ -187,7 +186,7 @@ class Visitors:
         with trio.move_on_after(GOODBYE_S):
             async with trio.open_nursery() as nursery:
                 for browser in list(self._connected):
-                    nursery.start_soon(browser.aclose, CloseCode.GOING_AWAY)
+                    nursery.start_soon(browser.close, CloseCode.GOING_AWAY)
 
     async def wait_nobody(self, timeout_s: float) -> None:
         """Return when nobody was connected for so long. Cancellation changes nothing."""
