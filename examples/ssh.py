@@ -9,12 +9,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from collections.abc import Coroutine
 from functools import partial
+from typing import TypeVar
 
 import asyncssh
 import trio
 
 import trioet
+
+T = TypeVar("T")
+
+
+def run_in_asyncio(main: Coroutine[object, object, T]) -> T:
+    """`asyncio.run`, with asyncio's own loop even where trio-asyncio was imported."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(main)
 
 
 async def join(stream: trio.abc.HalfCloseableStream, near: socket.socket) -> None:
@@ -68,7 +78,7 @@ async def serve_ssh(host_key: asyncssh.SSHKey, stream: trioet.EternalStream) -> 
     near, far = socket.socketpair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(join, stream, near)
-        await trio.to_thread.run_sync(asyncio.run, serve(far))
+        await trio.to_thread.run_sync(run_in_asyncio, serve(far))
 
 
 async def run_command(
@@ -88,7 +98,7 @@ async def run_command(
     near, far = socket.socketpair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(join, stream, near)
-        said = await trio.to_thread.run_sync(asyncio.run, run(far))
+        said = await trio.to_thread.run_sync(run_in_asyncio, run(far))
     return said
 
 
