@@ -110,12 +110,14 @@ class TerminalSession:
         self._payload: InitialPayload | None = None
         self._begun = trio.Event()
         self._sized = trio.Event()
-        self._left = trio.Event()
+        self._left = False
         self._size = DEFAULT_SIZE
         self._keyboard = Keyboard(self._took)
         self._audience: Audience | None = None
         self._input_ends = False
-        self._typed = trio.Event()
+        self._typist: trio.Nursery | None = None
+        """Of the task that types what could not be typed at once, while there is a program."""
+        self._is_typing = False
         self._drained = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
         self._tunnels: ServerTunnels | None = None
@@ -141,17 +143,20 @@ class TerminalSession:
             case PacketType.SESSION_OVER:
                 if decode_session_over(packet.payload).reason != LEFT:
                     raise PacketError("a SESSION_OVER that no client sends")
-                self._left.set()
+                self._left = True
             case PacketType.STDIN_EOF:
                 if packet.payload != END_OF_INPUT:
                     raise PacketError("a STDIN_EOF that no client sends")
                 self._input_ends = self._may_type
-                self._typed.set()
+                self._type_later()
             case _:
                 assert self._tunnels is not None, "there since the first packet"
                 self._tunnels.forwards.arrived(packet)
 
     async def ready(self) -> None:
+        if self._left:
+            self._end()
+            return
         if not self._keyboard.owners or self._agreed_channels:
             self._linked.dealt_with()
         if self._tunnels is not None:
@@ -201,7 +206,7 @@ class TerminalSession:
             data = data[taken:]
         if data:
             self._keyboard.put(data)
-            self._typed.set()
+            self._type_later()
 
     def _took(self, amount: int) -> None:
         """The program has read so much of what was typed."""
@@ -235,7 +240,7 @@ class TerminalSession:
 
     def type_for(self, data: bytes, took: Took) -> None:
         self._keyboard.put_for(data, took)
-        self._typed.set()
+        self._type_later()
 
     def forget_typing(self, took: Took) -> None:
         self._keyboard.forget(took)
@@ -270,13 +275,10 @@ class TerminalSession:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._end_when_left, nursery.cancel_scope)
-                if self._grant is not None:
-                    nursery.start_soon(
-                        self._end_when_deserted, self._grant.linger_s, nursery.cancel_scope
-                    )
                 await self._serve(link)
                 nursery.cancel_scope.cancel()
+            if math.isfinite(nursery.cancel_scope.deadline):
+                log.info("session %s: its guest did not come back", self._origin.name)
         finally:
             if self._audience is not None:
                 self._audience.close()
@@ -287,20 +289,20 @@ class TerminalSession:
         # A program does not wait for a reader who is away: the replay buffer does, which is larger.
         is_there = self._linked.proven_line is not None
         self._screen.waive(not is_there)
+        was_there = self.attendance.away_since is None
         self.attendance.note(is_there)
+        if self._grant is not None and self._nursery is not None and is_there != was_there:
+            # Guests who do not come back leave nothing behind. No task that waits for it: it
+            # would be a good part of an idle session's memory.
+            scope = self._nursery.cancel_scope
+            scope.deadline = math.inf if is_there else trio.current_time() + self._grant.linger_s
 
-    async def _end_when_left(self, session: trio.CancelScope) -> None:
+    def _end(self) -> None:
         """A client that leaves for good leaves nothing behind: nobody else has its key."""
-        await self._left.wait()
+        assert self._nursery is not None, "run() comes first"
         self._linked.dealt_with()
         self._linked.send_keepalive()  # for which it waits before it goes
-        session.cancel()
-
-    async def _end_when_deserted(self, linger_s: float, session: trio.CancelScope) -> None:
-        """Guests who do not come back leave nothing behind either."""
-        await self.attendance.wait_deserted(linger_s)
-        log.info("session %s: its guest did not come back", self._origin.name)
-        session.cancel()
+        self._nursery.cancel_scope.cancel()
 
     async def _serve(self, link: ResumableLink) -> None:
         deadline_s = self._grant.start_s if self._grant else START_DEADLINE_S
@@ -353,10 +355,14 @@ class TerminalSession:
 
     async def _serve_program(self, shell: Shell) -> SessionOver:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed, shell)
+            self._typist = nursery
+            self._type_later()
             if shell.has_stderr:
                 nursery.start_soon(self._pump, shell.read_stderr, PacketType.STDERR)
-            status = await self._follow(shell)
+            try:
+                status = await self._follow(shell)
+            finally:
+                self._typist = None
             nursery.cancel_scope.cancel()
         if shell.has_stderr:
             await self._last_output(shell.read_stderr, PacketType.STDERR)
@@ -435,19 +441,23 @@ class TerminalSession:
             if patience.cancelled_caught:
                 return
 
-    async def _feed(self, shell: Shell) -> None:
-        """Type what could not be typed at once."""
-        while True:
-            while self._keyboard:
-                self._keyboard.write(shell.write_nowait)
-                if self._keyboard:
-                    await shell.wait_writable()
-            self._drained.unpark_all()
-            self._linked.dealt_with()
-            if self._input_ends:
-                shell.end_input()
-            await self._typed.wait()
-            self._typed = trio.Event()
+    def _type_later(self) -> None:
+        """See that what could not be typed at once is typed."""
+        if self._typist is not None and not self._is_typing:
+            self._is_typing = True
+            self._typist.start_soon(self._feed)
+
+    async def _feed(self) -> None:
+        assert self._shell is not None, "there is somebody to type to"
+        while self._keyboard:
+            self._keyboard.write(self._shell.write_nowait)
+            if self._keyboard:
+                await self._shell.wait_writable()
+        self._is_typing = False
+        self._drained.unpark_all()
+        self._linked.dealt_with()
+        if self._input_ends:
+            self._shell.end_input()
 
 
 def _refusal(payload: InitialPayload) -> bytes:
