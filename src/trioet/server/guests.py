@@ -29,31 +29,34 @@ class Guests:
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver_to_session = deliver
-        self._over: dict[bytes, trio.Event] = {}
+        self._sessions: dict[bytes, trio.socket.SocketType | None] = {}
+        """By client id: the connection by which one was asked for, where somebody listens to it."""
         self._door = Door(self._deliver)
         self._is_open = False
 
     def __len__(self) -> int:
-        return len(self._over)
+        return len(self._sessions)
 
     def __contains__(self, client_id: bytes) -> bool:
-        return client_id in self._over
+        return client_id in self._sessions
 
     def add(self, client_id: bytes) -> None:
         """A session is a guest's."""
-        self._over[client_id] = trio.Event()
+        self._sessions[client_id] = None
 
     def discard(self, client_id: bytes) -> None:
         """A session is over; it need not have been a guest's."""
-        over = self._over.pop(client_id, None)
-        if over is not None:
-            over.set()
+        connection = self._sessions.pop(client_id, None)
+        if connection is not None:
+            connection.close()
 
-    async def wait_over(self, client_id: bytes) -> None:
-        """Return when the session of that guest is over. Cancellation changes nothing."""
-        over = self._over.get(client_id)
-        if over is not None:
-            await over.wait()
+    def keep(self, client_id: bytes, connection: trio.socket.SocketType) -> bool:
+        """Own the connection, and close it when the session of that guest is over. False if it
+        is over already."""
+        if client_id not in self._sessions:
+            return False
+        self._sessions[client_id] = connection
+        return True
 
     def open_door(self, start: Callable[..., object]) -> str:
         """Have the door served by a task that ``start`` starts; return the path of its socket.
@@ -78,7 +81,7 @@ class Guests:
         return path
 
     def _deliver(self, client_id: bytes, arrival: Arrival) -> Verdict:
-        if client_id not in self._over:
+        if client_id not in self._sessions:
             return Verdict.UNKNOWN
         # What the kernel holds cannot be overtaken, and on a Unix socket nothing else limits it.
         arrival[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NOTSENT_LOWAT)

@@ -103,7 +103,7 @@ class Keeper:
         """
         with trio.socket.from_stdlib_socket(listener) as requests:
             async with trio.open_nursery() as nursery:
-                desk = Requests(partial(self._answer, nursery), self._serve_out)
+                desk = Requests(partial(self._answer, nursery), self._keep)
                 nursery.start_soon(desk.serve, requests)
                 await self._wait_useless()
                 nursery.cancel_scope.cancel()
@@ -135,10 +135,11 @@ class Keeper:
 
                 return INVITED + json_line(await self._shares.answer(request, pid, start))
 
-    async def _serve_out(self, request: Request) -> None:
+    def _keep(self, request: Request, connection: trio.socket.SocketType) -> bool:
         """Who asked for a guest hears by the end of the connection that the session is over."""
-        if isinstance(request, GuestRequest) and not request.remote:
-            await self._guests.wait_over(request.credentials.client_id.encode())
+        if not isinstance(request, GuestRequest) or request.remote:
+            return False
+        return self._guests.keep(request.credentials.client_id.encode(), connection)
 
     async def _open_session(self, request: OpenRequest, nursery: trio.Nursery) -> bytes:
         client_id = request.credentials.client_id.encode()
@@ -418,7 +419,7 @@ class Keeper:
     ) -> None:
         self._links.add(link)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve_arrivals, link, arrivals)
+            nursery.start_soon(self._serve_arrivals, link, arrivals, nursery)
             await viewer.run(link)
             nursery.cancel_scope.cancel()
 
@@ -448,9 +449,11 @@ class Keeper:
         self._links |= links
         log.info("session %s opened", name)
         try:
-            with trio.CancelScope() as scope:
-                self._sessions[client_id] = session, scope
-                await self._serve_session(session, link, arrivals)
+            async with trio.open_nursery() as nursery:
+                self._sessions[client_id] = session, nursery.cancel_scope
+                nursery.start_soon(self._serve_arrivals, link, arrivals, nursery)
+                await session.run(link)
+                nursery.cancel_scope.cancel()
         finally:
             del self._sessions[client_id]
             self._roster.remove(client_id)
@@ -477,21 +480,13 @@ class Keeper:
         origin = Origin(request.term, request.environment, name, make_runtime_dir())
         return TerminalSession(origin)
 
-    async def _serve_session(
+    async def _serve_arrivals(
         self,
-        session: TerminalSession | Jump,
         link: ResumableLink,
         arrivals: trio.MemoryReceiveChannel[Arrival],
+        nursery: trio.Nursery,
     ) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._serve_arrivals, link, arrivals)
-            await session.run(link)
-            nursery.cancel_scope.cancel()
-
-    async def _serve_arrivals(
-        self, link: ResumableLink, arrivals: trio.MemoryReceiveChannel[Arrival]
-    ) -> None:
-        async with trio.open_nursery() as nursery, arrivals:
+        with arrivals:
             try:
                 async for sock, preface in arrivals:
                     nursery.start_soon(guarded, self._serve_connection, link, sock, preface)

@@ -12,7 +12,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final, TypeAlias
 
 import trio
@@ -45,12 +45,12 @@ class Requests:
     def __init__(
         self,
         answer: Callable[[Request, int], Awaitable[bytes]],
-        served: Callable[[Request], Awaitable[None]],
+        keep: Callable[[Request, trio.socket.SocketType], bool],
     ) -> None:
         """``answer`` gets the pid of who asks as well, and may raise what that is to be told.
-        The connection lasts until ``served`` returns."""
+        ``keep`` may own the connection after that, and returns whether it does."""
         self._answer = answer
-        self._served = served
+        self._keep = keep
         self._reading: deque[trio.CancelScope] = deque()
 
     async def serve(self, listener: trio.socket.SocketType) -> None:
@@ -66,8 +66,8 @@ class Requests:
                 nursery.start_soon(guarded, self._serve_request, connection)
 
     async def _serve_request(self, connection: trio.socket.SocketType) -> None:
-        stream = trio.SocketStream(connection)
-        async with stream:
+        async with AsyncExitStack() as closing:
+            stream = await closing.enter_async_context(trio.SocketStream(connection))
             request: Request = None
             try:
                 asking = _peer(connection)
@@ -85,7 +85,8 @@ class Requests:
                     await stream.send_all(answer)
                 except trio.BrokenResourceError:
                     log.info("a terminal went away before its answer")
-            await self._served(request)
+            if self._keep(request, connection):
+                closing.pop_all()
 
     async def _read_request(self, stream: trio.SocketStream) -> Request:
         """Read it; None asks for the keeper's status."""

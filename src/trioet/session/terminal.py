@@ -357,10 +357,13 @@ class TerminalSession:
         async with trio.open_nursery() as nursery:
             self._typist = nursery
             self._type_later()
+            nursery.start_soon(self._pump, shell.read_output, PacketType.TERMINAL_BUFFER)
             if shell.has_stderr:
                 nursery.start_soon(self._pump, shell.read_stderr, PacketType.STDERR)
+            if shell.terminal is not None:
+                nursery.start_soon(record_login, shell.terminal)
             try:
-                status = await self._follow(shell)
+                status = await shell.wait()
             finally:
                 self._typist = None
             nursery.cancel_scope.cancel()
@@ -408,16 +411,6 @@ class TerminalSession:
             self._audience.feed(output)
         self._screen.spend(len(output))
         self._linked.send(packet_type, encode(output))
-
-    async def _follow(self, shell: Shell) -> int:
-        """Send output until the program has ended; return its status."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pump, shell.read_output, PacketType.TERMINAL_BUFFER)
-            if shell.terminal is not None:
-                nursery.start_soon(record_login, shell.terminal)
-            status = await shell.wait()
-            nursery.cancel_scope.cancel()
-        return status
 
     async def _pump(self, read: Callable[[], Awaitable[bytes]], packet_type: int) -> None:
         while output := await read():
