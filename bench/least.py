@@ -1,7 +1,8 @@
 """The least that a remote shell on Trio can be: bytes there, bytes back, and nothing else.
 
 No key, no packets, no reconnecting, no reading of what passes: `python -m bench.least
-server PORT,PORT` runs a shell on a pty for whoever connects to the first port, `client
+server PORT,PORT` runs a shell on a pty for whoever connects to the first port (or a program,
+if one is named before the ports), `client
 PORT,PORT` is its terminal, and with `-L port:host:hostport` or `-R …` it has a tunnel
 (least_tunnel.py) beside it. What it takes for a key to come back, any program on Trio takes
 at least.
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import socket
 import struct
 import sys
 import termios
 import tty
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
@@ -57,19 +60,21 @@ async def join(near_in: int, near_out: int, far: int) -> None:
         nursery.start_soon(one_way, far, near_out)
 
 
-async def serve(port: int, tunnel_port: int) -> None:
-    """A shell, or a tunnel, for each connection."""
+async def serve(port: int, tunnel_port: int, program: Sequence[str]) -> None:
+    """A shell or program, or a tunnel, for each connection."""
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     tunnels = await trio.open_tcp_listeners(tunnel_port, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve_one, listeners)
+        nursery.start_soon(trio.serve_listeners, partial(serve_one, program), listeners)
         nursery.start_soon(trio.serve_listeners, serve_tunnel, tunnels)
 
 
-async def serve_one(stream: trio.SocketStream) -> None:
-    """A shell for this one."""
+async def serve_one(program: Sequence[str], stream: trio.SocketStream) -> None:
+    """A shell or program for this one."""
     child, master = pty.fork()
     if child == 0:
+        if program:
+            os.execvp(program[0], [*program])
         shell = os.environ.get("SHELL", "/bin/sh")
         os.execv(shell, [f"-{os.path.basename(shell)}"])
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -102,6 +107,7 @@ async def open_tunnel(port: int, side: str, wish: str) -> None:
 def hang_up(master: int, child: int) -> None:
     """End a shell; nobody else is served meanwhile."""
     os.close(master)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 
@@ -128,9 +134,9 @@ def connect(port: int, tunnel_port: int, tunnel: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _, part, *tunnel, ports = sys.argv
+    _, part, *more, ports = sys.argv
     first, second = map(int, ports.split(","))
     if part == "server":
-        trio.run(serve, first, second)
+        trio.run(serve, first, second, more)
     else:
-        connect(first, second, tunnel)
+        connect(first, second, more)

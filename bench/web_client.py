@@ -178,6 +178,26 @@ class WebSocket:
         return at > 0
 
 
+class RawViewer:
+    """Speaks nothing: bytes are bytes."""
+
+    def __init__(self, port: int) -> None:
+        self._sock = dial(port)
+
+    def type(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+    def read(self) -> list[bytes]:
+        try:
+            data = self._sock.recv(PIECE)
+        except BlockingIOError:
+            raise BenchError(f"nothing came for {PATIENCE_S} s") from None
+        return [data] if data else []
+
+    def close(self) -> None:
+        self._sock.close()
+
+
 class WebttyViewer:
     """Speaks as GoTTY's page does."""
 

@@ -24,6 +24,7 @@ from bench.web_client import (
     PATIENCE_S,
     PIECE,
     LinkViewer,
+    RawViewer,
     TtyViewer,
     Viewer,
     WebttyViewer,
@@ -188,6 +189,26 @@ class TrioetTty(TrioetWeb):
         return TtyViewer(port)
 
 
+class LeastWeb(WebPeer):
+    """What any server on Trio takes at least: least.py, without even a WebSocket."""
+
+    name, title = "least", "least on Trio"
+    only = ("web-echo", "web-echo-fast", "web-output")
+
+    def version(self) -> str:
+        return "the least on Trio: bytes between a socket and a pty (bench/least.py)"
+
+    def argv(self, port: int, command: Sequence[str]) -> list[str]:
+        ports = f"{port},{free_port()}"
+        return [sys.executable, "-m", "bench.least", "server", *command, ports]
+
+    def _environment(self) -> dict[str, str]:
+        return {**super()._environment(), "PYTHONPATH": str(PROJECT)}
+
+    def open(self, port: int) -> Viewer:
+        return RawViewer(port)
+
+
 class BarePty(WebPeer):
     """No server: what the driver and the kernel can do."""
 
@@ -231,7 +252,7 @@ class PtyViewer:
 
 
 WEB_PEERS: Final[tuple[type[WebPeer], ...]] = (
-    TrioetWeb, TrioetWebtty, TrioetTty, Gotty, Ttyd, BarePty
+    TrioetWeb, TrioetWebtty, TrioetTty, Gotty, Ttyd, LeastWeb, BarePty
 )  # fmt: skip
 
 
