@@ -44,7 +44,8 @@ def test_the_program_has_the_size_of_the_page(make_web: MakeWeb, visit: MakeVisi
             f" return {size} !== was && Math.abs(terminal.cols * 8.5 - innerWidth) < 60 }}",
             [""],
         )
-        assert seen.page.evaluate(
+        # Drawn in the frame after.
+        seen.until(
             "() => document.querySelector('.xterm-screen').getBoundingClientRect().bottom"
             " <= document.querySelector('#terminal').getBoundingClientRect().bottom"
         )
