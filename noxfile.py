@@ -50,8 +50,10 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     others = [] if session.posargs else FEWER.get(str(session.python), [])
     # Most tests wait, most of the time. A file's stay together: some sum up what those before
-    # them have seen.
-    parallel = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile"]
+    # them have seen. In the order of their names: xdist would begin with the files of many tests,
+    # and end with one process at the last of the few that take long.
+    workers = str(2 * (os.cpu_count() or 1))
+    parallel = ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     session.run("pytest", "-q", "-rs", *parallel, *others, *session.posargs)
     if not session.posargs:
         session.notify("coverage")
