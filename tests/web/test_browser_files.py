@@ -238,7 +238,7 @@ def test_in_tmux_the_user_runs_trz(seen: Visit, where: Path, tmp_path: Path) -> 
     seen.until_shown("inside:")
     drop(seen, {"a.txt": "text", "noise.bin": 300_000})
     until_card(seen, "A program fills the screen")
-    seen.type("trz\n")
+    seen.type("trz -t 600\n")
     until_told(seen, "2 files have arrived")
     assert (where / "noise.bin").stat().st_size == 300_000
     seen.type("exit\n")

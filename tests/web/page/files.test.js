@@ -86,6 +86,17 @@ test("trz is found wherever its line is cut, and once", () => {
   assert.equal(new Finder().feed(utf8(LINE.replace(":R:", ":S:") + "\n")).sends, true);
 });
 
+test("a line that a screen draws anew is found, and once", () => {
+  const finder = new Finder();
+  const drawn = utf8(`\x1b[2;1H${LINE}\x1b[K\x1b[3;1H`);
+  assert.deepEqual(finder.feed(drawn), { line: LINE, sends: false });
+  assert.equal(finder.feed(drawn), null);
+  assert.notEqual(finder.feed(utf8(`${LINE.replace("9528", "9529")}\r\n`)), null);
+  const bare = utf8("::TRZSZ:TRANSFER:R:1.0.0\r\n"); // of an old trz
+  assert.notEqual(finder.feed(bare), null);
+  assert.notEqual(finder.feed(bare), null);
+});
+
 test("no line is found that has no end, or in a flood", () => {
   const finder = new Finder();
   assert.equal(finder.feed(utf8(LINE)), null);
