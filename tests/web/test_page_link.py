@@ -41,6 +41,8 @@ from trioet.wire.messages import (
 from trioet.wire.packet import Packet, PacketType
 from waiting import until
 
+pytestmark = pytest.mark.proof
+
 KEY = b"12345678901234567890123456789012"
 ID = b"1234567890123456"
 PAGE_TESTS = Path(__file__).parent / "page"

@@ -101,11 +101,14 @@ export class Transfer {
     // The library asks the browser where to put them: here it is told.
     const { showDirectoryPicker } = window;
     window.showDirectoryPicker = async () => directory;
-    this.#filter.processServerOutput(line);
-    do await new Promise((look) => setTimeout(look, LOOK_EVERY_MS));
-    while (this.#filter.isTransferringFiles());
-    window.showDirectoryPicker = showDirectoryPicker;
-    await this.#settle();
+    try {
+      this.#filter.processServerOutput(line);
+      do await new Promise((look) => setTimeout(look, LOOK_EVERY_MS));
+      while (this.#filter.isTransferringFiles());
+    } finally {
+      window.showDirectoryPicker = showDirectoryPicker;
+      await this.#settle();
+    }
     if (!this.#complete) throw new Error(this.#why ?? "the terminal says why");
     return directory.files;
   }
