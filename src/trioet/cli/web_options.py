@@ -48,7 +48,23 @@ def build_parser() -> argparse.ArgumentParser:
         "in. SIGHUP reads certificates again; when it is stopped, sessions live on, and pages come "
         "back to them when it is started again.",
     )
-    where = parser.add_argument_group("where")
+    _add_where(parser.add_argument_group("where"))
+    _add_who(parser.add_argument_group("who"))
+    _add_what(parser.add_argument_group("what"))
+    _add_how_long(parser.add_argument_group("how long, how many"))
+    add_far_arguments(parser)
+    parser.add_argument(
+        "--print-unit",
+        action="store_true",
+        help="print a systemd unit of yours that runs this, and exit",
+    )
+    parser.add_argument("--config", metavar="FILE", help="a configuration file of GoTTY's")
+    parser.add_argument("-q", "--quiet", action="store_true", default=None, help="log less")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run")
+    return parser
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
     where.add_argument("-a", "--address", metavar="ADDR", help="listen there (127.0.0.1)")
     where.add_argument("-p", "--port", help=f"TCP port, 0 for any ({DEFAULT_PORT})")
     where.add_argument("--unix-socket", metavar="PATH", help="listen there instead; mode 0600")
@@ -63,7 +79,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a name that browsers may call this server by, beside the machine's; repeatable",
     )
-    who = parser.add_argument_group("who")
+
+
+def _add_who(who: argparse._ArgumentGroup) -> None:
     who.add_argument(
         "-w", "--permit-write", action="store_true", default=None, help="let them type"
     )
@@ -96,7 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
     who.add_argument(
         "--tls-ca-crt", metavar="FILE", help="visitors need a certificate that this one signed"
     )
-    what = parser.add_argument_group("what")
+
+
+def _add_what(what: argparse._ArgumentGroup) -> None:
     what.add_argument(
         "--shares",
         action="store_true",
@@ -138,7 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help="pages draw with the graphics card (they do)",
     )
-    how = parser.add_argument_group("how long, how many")
+
+
+def _add_how_long(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--reconnect", action="store_true", default=None, help="a new session when one is over"
     )
@@ -149,16 +171,6 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--ping-interval", type=int, metavar="S", help="between signs of life (30 s); 0: none"
     )
-    add_far_arguments(parser)
-    parser.add_argument(
-        "--print-unit",
-        action="store_true",
-        help="print a systemd unit of yours that runs this, and exit",
-    )
-    parser.add_argument("--config", metavar="FILE", help="a configuration file of GoTTY's")
-    parser.add_argument("-q", "--quiet", action="store_true", default=None, help="log less")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run")
-    return parser
 
 
 def read_options(argv: Sequence[str]) -> WebOptions:
