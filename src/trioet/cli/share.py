@@ -21,11 +21,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from trioet.cli.keeper_answer import granted
 from trioet.cli.qr import qr_text
 from trioet.cli.terminal import ask_keeper
 from trioet.errors import StepFailed, UsageError
 from trioet.server.pages import pages
-from trioet.server.request import INVITED, REFUSED
 from trioet.server.share_request import (
     MAX_EXPIRES_S,
     AnyShareRequest,
@@ -264,15 +264,9 @@ def format_time(seconds: int) -> str:
 
 
 def _ask(request: AnyShareRequest) -> dict[str, Any]:
-    answer = ask_keeper(request.encode())
-    if b"a request that this keeper does not know" in answer:
-        raise StepFailed(
-            "share",
-            "the keeper of this session is an older trioet's, which cannot share",
-            "a new one comes with the first session after all of these have ended",
-        )
-    if answer.startswith(REFUSED):
-        fields = json.loads(answer.removeprefix(REFUSED))
-        raise StepFailed(fields["step"], fields["what"], fields["hint"])
-    told: dict[str, Any] = json.loads(answer.removeprefix(INVITED))
-    return told
+    older = StepFailed(
+        "share",
+        "the keeper of this session is an older trioet's, which cannot share",
+        "a new one comes with the first session after all of these have ended",
+    )
+    return granted(ask_keeper(request.encode()), older)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from typing import Final
 import trio
 
 from trioet.bootstrap.credentials import new_real_credentials
+from trioet.cli.keeper_answer import granted
 from trioet.cli.private import keep_private
 from trioet.cli.terminal import connect_keeper
 from trioet.cli.web_options import is_private, read_options
@@ -24,7 +24,6 @@ from trioet.link.quick_stream import QuickStream
 from trioet.server.guest_request import GuestRequest
 from trioet.server.pages import published_page
 from trioet.server.places import guests_socket, make_runtime_dir
-from trioet.server.request import INVITED, REFUSED
 from trioet.server.share_request import TakeRequest
 from trioet.session.descriptors import raise_limit
 from trioet.web.far_sessions import FarSessions
@@ -204,7 +203,12 @@ async def _ask(request: bytes) -> tuple[trio.SocketStream, Mapping[str, object]]
             await stream.send_all(request)
             await stream.send_eof()
             answer = await _read_line(stream)
-        return stream, _told(answer)
+        older = StepFailed(
+            "keeper",
+            "the keeper that runs here is an older trioet's, which knows no guests",
+            "end this user's sessions here (trioet connect -x localhost), and wait for its end",
+        )
+        return stream, granted(answer, older)
     except (trio.TooSlowError, trio.BrokenResourceError):
         await trio.aclose_forcefully(stream)
         raise LocalError("the keeper does not answer; its log is keeper.log") from None
@@ -221,27 +225,6 @@ async def _read_line(stream: trio.SocketStream) -> bytes:
             break
         answer += data
     return answer
-
-
-def _told(answer: bytes) -> Mapping[str, object]:
-    """What the keeper grants.
-
-    Raises:
-      StepFailed: it refuses.
-    """
-    if answer.startswith(INVITED):
-        told: dict[str, object] = json.loads(answer.removeprefix(INVITED))
-        return told
-    if b"a request that this keeper does not know" in answer:
-        raise StepFailed(
-            "keeper",
-            "the keeper that runs here is an older trioet's, which knows no guests",
-            "end this user's sessions here (trioet connect -x localhost), and wait for its end",
-        )
-    if answer.startswith(REFUSED):
-        fields = json.loads(answer.removeprefix(REFUSED))
-        raise StepFailed(fields["step"], fields["what"], fields["hint"])
-    raise LocalError("the keeper does not answer; its log is keeper.log")
 
 
 def web_key() -> bytes:
