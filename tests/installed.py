@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import trioet
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
-def describe(place: Path) -> Path:
-    """Write into ``place`` what an installer would, so that it is found on sys.path."""
+FOR_A_SESSION: Final = ("trio", "pynacl", "protobuf")
+"""What a host needs for sessions; asyncssh's cryptography is half of the files of all."""
+
+
+def describe(place: Path, *, needed: Sequence[str] = ()) -> Path:
+    """Write into ``place`` what an installer would, so that it is found on sys.path.
+
+    It needs all that trioet does, or of that what is named.
+    """
     project = tomllib.loads(PROJECT.read_text())["project"]
-    needs = "".join(f"Requires-Dist: {each}\n" for each in project["dependencies"])
+    names = {re.split(r"[^\w-]", each, maxsplit=1)[0]: each for each in project["dependencies"]}
+    wanted = [names[name] for name in needed or names]
+    needs = "".join(f"Requires-Dist: {each}\n" for each in wanted)
     programs = "".join(f"{name} = {at}\n" for name, at in project["scripts"].items())
     described = place / f"trioet-{trioet.__version__}.dist-info"
     described.mkdir(parents=True)

@@ -20,7 +20,7 @@ import pytest
 
 from farside import SOURCE
 from fixtures_sshd import Sshd
-from installed import describe
+from installed import FOR_A_SESSION, describe
 from keepers import end_keepers
 from trioet import __version__
 
@@ -40,7 +40,7 @@ class Host:
         self.runtime_dir = runtime_dir
         self.base = self.home / ".local" / "share" / "trioet"
         self.bin = self.home / ".local" / "bin"
-        self.description = describe(place / "site")
+        self.description = describe(place / "site", needed=FOR_A_SESSION)
         """Where what an installer would have written of our trioet is."""
 
         self.environment = {
@@ -75,6 +75,11 @@ class Host:
         runtime_dir = f"export TRIOET_RUNTIME_DIR={self.runtime_dir}"
         self.sshd.use_login_shell(f'{runtime_dir}\n{script}\nexec sh -c "$SSH_ORIGINAL_COMMAND"')
 
+    def need_all(self) -> None:
+        """From now on all that trioet needs is sent, not only what a session does."""
+        self.description = describe(self._place / "whole-site")
+        self.environment["PYTHONPATH"] = f"{SOURCE}:{self.description}"
+
     def become_newer(self) -> None:
         """From now on another version is installed here."""
         place = self._place / "newer"
@@ -82,7 +87,8 @@ class Host:
         shutil.copytree(Path(SOURCE) / "trioet", place / "trioet", ignore=without)
         start = place / "trioet" / "__init__.py"
         start.write_text(start.read_text().replace(f'"{__version__}"', f'"{NEWER}"'))
-        self.environment["PYTHONPATH"] = f"{place}:{describe(self._place / 'newer-site')}"
+        self.description = describe(self._place / "newer-site", needed=FOR_A_SESSION)
+        self.environment["PYTHONPATH"] = f"{place}:{self.description}"
 
     def command(self, name: str, *arguments: str) -> list[str]:
         config = str(self.sshd.ssh_config_path)

@@ -36,6 +36,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_what_is_installed_serves_and_what_is_uninstalled_leaves_no_trace(host: Host) -> None:
+    host.need_all()
     (host.bin).mkdir(parents=True)
     (host.bin / "other").write_text("not ours")
     before = host.tree()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
 import trio
 
 import jumping
 from jumps import OURS, Travel
 from ptys import at_terminal
+
+pytestmark = pytest.mark.e2e
 
 
 async def test_typing_resizing_and_leaving(travel: Travel) -> None:

@@ -16,6 +16,7 @@ import trio
 from farside import FarSide
 from ports import free_ports
 from ptys import at_terminal
+from shown import output_of
 from trioet.demo.cutter import Cutter
 from tunnelled import carries, configure, connect_when_open, echo_server, session, socks4a, socks5
 from waiting import until
@@ -194,7 +195,7 @@ async def test_with_exit_on_forward_failure_there_is_no_session(
     async with session(far_side, *setting, option, wish) as person:
         text = f"{option} {wish}: cannot listen on localhost:{taken_port}: address already in use"
         before = await person.until(text.encode())
-        assert before == b"trioet: "
+        assert output_of(before) == b"trioet: "
         assert await person.end() == 255
         assert b"ExitOnForwardFailure is set, so the session ends here" in person.seen
     await until(lambda: "over" in far_side.keeper_log())
