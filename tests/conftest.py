@@ -13,6 +13,7 @@ from hypothesis import settings
 
 import quiet_home
 from keepers import end_keepers
+from ports import free_ports
 
 pytest_plugins = [
     *("fixtures_sshd", "farside", "agents", "tunnelled"),
@@ -39,6 +40,14 @@ def only_young_objects_are_looked_at() -> None:
         warnings.filterwarnings("ignore", "Unclosed <MemoryObject", ResourceWarning)
         gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def free_tcp_port() -> int:
+    """A port of this machine that nobody listens on. Plugins have one of that name, of those
+    that the kernel gives to whoever asks for any: another test has it soon."""
+    (port,) = free_ports(1)
+    return port
 
 
 @pytest.fixture

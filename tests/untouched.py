@@ -47,7 +47,7 @@ class Host:
             "PATH": os.environ["PATH"],
             "HOME": str(place),
             "TERM": "xterm",
-            "PYTHONPATH": f"{SOURCE}:{self.description}",
+            "PYTHONPATH": f"{self.description}:{SOURCE}",
             "TRIOET_RUNTIME_DIR": str(runtime_dir),
         }
         self._place = place
@@ -78,7 +78,7 @@ class Host:
     def need_all(self) -> None:
         """From now on all that trioet needs is sent, not only what a session does."""
         self.description = describe(self._place / "whole-site")
-        self.environment["PYTHONPATH"] = f"{SOURCE}:{self.description}"
+        self.environment["PYTHONPATH"] = f"{self.description}:{SOURCE}"
 
     def become_newer(self) -> None:
         """From now on another version is installed here."""
