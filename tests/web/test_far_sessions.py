@@ -202,7 +202,7 @@ async def answer_to(host: WebHost, client_id: bytes) -> bytes:
 
 async def test_sessions_of_the_user_there_are_out_of_reach_through_ssh(far_side: FarSide) -> None:
     own = new_real_credentials()
-    (await trio.to_thread.run_sync(connect_keeper)).close()
+    os.close(await trio.to_thread.run_sync(connect_keeper))
     request = OpenRequest(own, "xterm", {}).encode()
     answer = await trio.to_thread.run_sync(ask_keeper, request)
     assert answer.startswith(INVITED)

@@ -136,7 +136,28 @@ def parse_escape(text: str) -> bytes | None:
     raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
 
 
+def _never_shown(prog: str) -> argparse.HelpFormatter:
+    """What argparse tries every argument with: of a width that it need not import anything for."""
+    return argparse.HelpFormatter(prog, width=80)
+
+
 class Parser(argparse.ArgumentParser):
+    """Raises its errors as UsageError, and measures the terminal only where help is asked for."""
+
+    def __init__(self, *, prog: str, usage: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            usage=usage,
+            description=description,
+            epilog=epilog,
+            formatter_class=_never_shown,
+            allow_abbrev=False,
+        )
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n        usage: {self.usage}")
 
@@ -274,8 +295,6 @@ def build_parser() -> argparse.ArgumentParser:
         usage=USAGE,
         description="Open a session that survives the loss of the network.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add_connect_arguments(parser)
     return parser

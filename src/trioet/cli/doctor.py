@@ -89,8 +89,6 @@ def build_parser() -> argparse.ArgumentParser:
         description="Walk the whole path to a session: ssh, the shell there, trioet there, its\n"
         "port. Say in a line for each step what was found, and what to do about it.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "host", nargs="?", metavar="[user@]host[:port]", help="as for trioet connect"

@@ -69,8 +69,6 @@ def build_parser() -> argparse.ArgumentParser:
         usage=USAGE,
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("place", metavar="[user@]HOST:PORT", help="where to connect")
     add_gateway_arguments(

@@ -12,8 +12,11 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import socket
 import sys
+
+# The half of `socket` that is written in C: the other imports enum, selectors and more, which
+# takes as long as all that this program does.
+from _socket import AF_UNIX, SHUT_WR, socket
 
 from trioet.bootstrap.credentials import (
     PLACEHOLDER,
@@ -251,36 +254,46 @@ def ask_keeper(request: bytes) -> bytes:
     """
     path = keeper_socket()
     for _ in range(3):
-        with _connect(path) or _start_keeper(path) as connection:
-            connection.settimeout(ANSWER_DEADLINE_S)
-            try:
-                connection.sendall(request)
-                connection.shutdown(socket.SHUT_WR)
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))
-            except OSError:
-                continue
+        answer = _exchange(_connect(path) or _start_keeper(path), request)
         if answer.startswith((INVITED, RELAYING, REFUSED)):
             return answer
     raise LocalError(f"the keeper at {path} does not answer; its log is keeper.log beside it")
 
 
-def connect_keeper() -> socket.socket:
-    """Connect to the user's keeper, started if need be; blocking. For processes that go on:
-    it is started by one that ends at once, so that nobody has to wait for its end.
+def _exchange(connection: socket, request: bytes) -> bytes:
+    """Send a request, and return what is answered before the keeper, or this, hangs up."""
+    answer = b""
+    try:
+        connection.settimeout(ANSWER_DEADLINE_S)
+        connection.sendall(request)
+        connection.shutdown(SHUT_WR)
+        while part := connection.recv(65536):
+            answer += part
+    except OSError:
+        return b""
+    finally:
+        connection.close()
+    return answer
+
+
+def connect_keeper() -> int:
+    """Connect to the user's keeper, started if need be; return the descriptor, which is the
+    caller's. For processes that go on: it is started by one that ends at once, so that nobody
+    has to wait for its end.
 
     Raises:
       LocalError: it cannot be started.
     """
     path = keeper_socket()
     if connection := _connect(path):
-        return connection
+        return connection.detach()
     import subprocess
 
     code = "from trioet.cli.terminal import start_keeper; start_keeper()"
     command = [sys.executable, "-P", "-c", code]
     starter = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if connection := _connect(path):
-        return connection
+        return connection.detach()
     why = starter.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     raise LocalError(f"cannot start a keeper at {path}: {why}")
 
@@ -290,8 +303,8 @@ def start_keeper() -> None:
     _start_keeper(keeper_socket()).close()
 
 
-def _connect(path: str) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX)
+def _connect(path: str) -> socket | None:
+    connection = socket(AF_UNIX)
     try:
         connection.connect(path)
     except OSError:
@@ -300,7 +313,7 @@ def _connect(path: str) -> socket.socket | None:
     return connection
 
 
-def _start_keeper(path: str) -> socket.socket:
+def _start_keeper(path: str) -> socket:
     """Listen in the keeper's place, start it with that socket, and connect.
 
     So nobody waits for it to be ready: the request lies in its backlog until it is.
@@ -311,14 +324,17 @@ def _start_keeper(path: str) -> socket.socket:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if connection := _connect(path):
             return connection
-        with socket.socket(socket.AF_UNIX) as listener:
+        listener = socket(AF_UNIX)
+        try:
             if os.path.lexists(path):
                 os.unlink(path)  # in our private directory, and nobody serves it
             listener.bind(path)
             os.chmod(path, 0o600)
             listener.listen(64)
             _spawn_keeper(path, listener)
-        connection = socket.socket(socket.AF_UNIX)
+        finally:
+            listener.close()
+        connection = socket(AF_UNIX)
         connection.connect(path)
         return connection
     except OSError as error:
@@ -327,7 +343,7 @@ def _start_keeper(path: str) -> socket.socket:
         os.close(lock)
 
 
-def _spawn_keeper(path: str, listener: socket.socket) -> None:
+def _spawn_keeper(path: str, listener: socket) -> None:
     command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--listen-fd"]
     command.append(str(listener.fileno()))
     if _lingers():

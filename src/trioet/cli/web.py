@@ -196,8 +196,8 @@ async def _ask(request: bytes) -> tuple[trio.SocketStream, Mapping[str, object]]
     Raises:
       LocalError: it refuses, or there is none.
     """
-    connection = await trio.to_thread.run_sync(connect_keeper)
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+    descriptor = await trio.to_thread.run_sync(connect_keeper)
+    stream = trio.SocketStream(trio.socket.socket(fileno=descriptor))
     try:
         with trio.fail_after(ANSWER_DEADLINE_S):
             await stream.send_all(request)
