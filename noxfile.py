@@ -19,13 +19,15 @@ nox.options.sessions = ["tests", "lint", "types", "proto", "docs"]
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 CORE = ("wire", "link", "session")
+NEAR_PYTHON = ("bootstrap", "client", "eternal", "examples", "scon", "server")
 FEWER = {
     "3.12": [*(f"tests/{name}" for name in CORE), "-m", "not proof and not e2e"],
-    "3.13": ["-m", "not proof and not e2e and not browser"],
+    "3.13": [*(f"tests/{name}" for name in CORE + NEAR_PYTHON), "-m", "not proof and not e2e"],
 }
-"""What is left out where it would take long and tell little: on the newest Python whole sessions
-and what depends on no version, and on the one between the two all but the core. With arguments
-of its own a session leaves nothing out: `nox -s tests-3.13 -- tests`."""
+"""What is run where all would take long and tell little: on the newest Python the core and what
+stands closest to Python's own library, without whole sessions and what depends on no version; on
+the one between the two the core. With arguments of its own a session leaves nothing out:
+`nox -s tests-3.13 -- tests`."""
 CODE = ("src", "tests", "bench", "examples", "fuzz", "proof")
 PROTOS = ("ET", "ETerminal", "trioet")
 PB = "trioet/wire/pb"
