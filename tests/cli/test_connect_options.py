@@ -159,7 +159,7 @@ def test_an_escape_character_is_written_as_for_ssh(text: str, meaning: bytes | N
     assert parse_escape(text) == meaning
 
 
-@pytest.mark.parametrize("text", ["", "ab", "^1", "é"])
+@pytest.mark.parametrize("text", ["", "ab", "^1", "^{", "é", "^ß"])
 def test_what_is_no_escape_character_is_told(text: str) -> None:
     with pytest.raises(UsageError):
         parse_escape(text)

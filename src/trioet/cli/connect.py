@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -17,6 +16,7 @@ from trioet.bootstrap.spawn import (
     ssh_config_argv,
 )
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
+from trioet.cli.importing import imported
 from trioet.errors import LocalError, StepFailed
 from trioet.server.places import make_runtime_dir
 
@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trioet.bootstrap.spawn import RunningSsh
     from trioet.cli.connected import RunSession
 
 
@@ -61,6 +62,8 @@ def log_in(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
 
 def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
+    import shlex  # only those who are not let in need it
+
     port = ("-p", str(options.port)) if options.port is not None else ()
     way = ("--jump", "auto") if options.jumps is None else ("--srv",) if options.srv else ()
     target = options.ssh_target
@@ -110,9 +113,14 @@ def _connect(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
         return _without_ssh(options, line, session)  # there is no ssh program
     config = spawn_ssh_config(ssh_config_argv(target), options.host)
     # Only now: Trio, libsodium and protobuf take as long to import as ssh to shake hands.
+    connect_by_openssh, run = imported(lambda: (_by_openssh(), session()))
+    return connect_by_openssh(options, ssh, config, run)
+
+
+def _by_openssh() -> Callable[[ConnectOptions, RunningSsh, RunningSsh, RunSession], int]:
     from trioet.cli.connected import connect_by_openssh
 
-    return connect_by_openssh(options, ssh, config, session())
+    return connect_by_openssh
 
 
 def _has_ssh(options: ConnectOptions) -> bool:

@@ -6,7 +6,6 @@ Imports nothing slow: ssh is started right after this.
 from __future__ import annotations
 
 import argparse
-import string
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple, NoReturn
@@ -34,8 +33,9 @@ silent for long, more than 5 s are taken for 5."""
 
 MACSERVER_TERMINAL: Final = "/usr/local/bin/etterminal"
 
-CONTROLS: Final = string.ascii_letters + "[\\]^_"
-"""What makes a control character after ``^``."""
+FIRST_CONTROL: Final = "A"
+LAST_CONTROL: Final = "_"
+"""What makes a control character after ``^``: these and what is between, or a small letter."""
 
 USAGE: Final = "trioet connect [options] [user@]host[:port[,port]] [-- COMMAND...]"
 
@@ -129,10 +129,11 @@ def parse_escape(text: str) -> bytes | None:
     """
     if text == "none":
         return None
-    if len(text) == 1 and text.isascii():
-        return text.encode()
-    if len(text) == 2 and text[0] == "^" and text[1] in CONTROLS:
-        return bytes([ord(text[1]) & 0x1F])
+    if text.isascii():
+        if len(text) == 1:
+            return text.encode()
+        if len(text) == 2 and text[0] == "^" and FIRST_CONTROL <= text[1].upper() <= LAST_CONTROL:
+            return bytes([ord(text[1]) & 0x1F])
     raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -38,7 +37,6 @@ def main(argv: list[str]) -> int:
     # trio's tasks report what ends a session; a hang-up of the terminal we came from is none.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.info("keeper %d of trioet %s", os.getpid(), __version__)
-    gc.freeze()  # what was imported stays: the collector need never look at it again
     os.set_inheritable(options.listen_fd, False)
     trio.run(_serve, socket.socket(fileno=options.listen_fd))
     return 0

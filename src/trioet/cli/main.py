@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from trioet.cli.importing import imported
 from trioet.errors import TrioetError, UsageError
 
 TYPE_CHECKING = False
@@ -64,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
         build_parser().parse_args(arguments)
-    run: Callable[[list[str]], int] = import_module(f"trioet.cli.{arguments[0]}").main
+    command = imported(lambda: import_module(f"trioet.cli.{arguments[0]}"))
+    run: Callable[[list[str]], int] = command.main
     try:
         return run(arguments[1:])
     except UsageError as error:
