@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from bench import processes
 from bench.peers import Peer
 from bench.rows import Line, Row, Sample, Scale
 from bench.session import connected
+
+REST_S: Final = 0.2
+"""Before each: the session before has ended by then at its other end, too."""
 
 
 def measure(peer: Peer, scale: Scale) -> Sample:
@@ -24,6 +28,7 @@ def measure(peer: Peer, scale: Scale) -> Sample:
 
 
 def _connect(peer: Peer) -> float:
+    time.sleep(REST_S)
     with connected(peer, peer.login_argv()) as terminal:
         return terminal.shown_at - terminal.started
 
