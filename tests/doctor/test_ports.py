@@ -28,19 +28,19 @@ SPOKE = Probe(Reached.SPEAKS, mtu=1500, mss=1448)
 @pytest.mark.parametrize("reached", Reached)
 def test_every_end_of_a_probe_says_where_and_what_to_do(reached: Reached) -> None:
     for goal in (ROUTER, UNKNOWN, ET):
-        found = judge_port("192.0.2.1", Probe(reached), goal, another=False)
+        found = judge_port("192.0.2.1", Probe(reached), goal)
         assert "192.0.2.1 port 2022" in found.what
         assert found.outcome is Outcome.WELL or found.fix
 
 
 def test_who_refuses_depends_on_who_listens() -> None:
     refused = Probe(Reached.REFUSED)
-    rejected = judge_port("192.0.2.1", refused, ROUTER, another=False)
+    rejected = judge_port("192.0.2.1", refused, ROUTER)
     assert "a firewall rejects it" in rejected.what
     assert not rejected.command
-    missing = judge_port("192.0.2.1", refused, ET, another=False)
+    missing = judge_port("192.0.2.1", refused, ET)
     assert missing.command == "start it"
-    assert judge_port("192.0.2.1", refused, UNKNOWN, another=False).outcome is Outcome.WELL
+    assert judge_port("192.0.2.1", refused, UNKNOWN).outcome is Outcome.WELL
 
 
 @pytest.mark.parametrize("reached", Reached)
@@ -93,14 +93,16 @@ def test_what_srv_records_say_of_servers() -> None:
     assert judge_srv_failure("db1", "no name server answers").outcome is Outcome.WORTH_KNOWING
 
 
-def test_one_address_of_many_may_fail() -> None:
-    found = judge_port("2001:db8::1", Probe(Reached.DROPPED), ROUTER, another=True)
+@pytest.mark.parametrize("another", ["address", "port"])
+def test_one_address_or_port_of_many_may_fail(another: str) -> None:
+    found = judge_port("2001:db8::1", Probe(Reached.DROPPED), ROUTER, another=another)
     assert found.outcome is Outcome.WORTH_KNOWING
+    assert found.fix == f"none needed: another {another} works"
     assert found.facts["family"] == "IPv6"
 
 
 def test_where_a_firewall_is_in_the_way_it_is_said_how_sessions_go() -> None:
-    found = judge_port("192.0.2.1", Probe(Reached.DROPPED), ROUTER, another=False)
+    found = judge_port("192.0.2.1", Probe(Reached.DROPPED), ROUTER)
     assert found.fix.startswith("until it can be reached, sessions go through ssh: open TCP port")
 
 

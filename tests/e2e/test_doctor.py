@@ -378,6 +378,19 @@ def test_something_else_on_the_port(far_side: FarSide) -> None:
     assert "<!DOCTYPE HTML>" in report["port"]["what"]
 
 
+def test_of_several_ports_one_will_do(far_side: FarSide) -> None:
+    router = far_side.start_router()
+    with web_server() as port:
+        report = doctor(far_side, "-p", f"{port},{router}")
+
+    assert report.failed == []
+    wrong, right = (item for item in report.steps if item["step"] == "port")
+    assert (wrong["facts"]["port"], wrong["outcome"]) == (port, "warning")
+    assert wrong["fix"] == "none needed: another port works"
+    assert right["facts"]["port"] == router
+    assert right["outcome"] in ("ok", "warning"), "a router that has just started answers later"
+
+
 def test_sshd_on_the_port(far_side: FarSide) -> None:
     far_side.start_router()
     report = doctor(far_side, "-p", str(far_side.sshd.port))

@@ -64,7 +64,8 @@ def _doctor(options: ConnectOptions) -> str:
     """The command line that looks at the same way."""
     import shlex  # only those who are not let in need it
 
-    port = ("-p", str(options.port)) if options.port is not None else ()
+    ports = () if options.port is None else (options.port, *options.more_ports)
+    port = ("-p", ",".join(map(str, ports))) if ports else ()
     way = ("--jump", "auto") if options.jumps is None else ("--srv",) if options.srv else ()
     target = options.ssh_target
     leading = [each for each in target.options if not each.startswith(LEADS_NOWHERE)]

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from trioet.doctor.walk import Destination
 
-USAGE: Final = "trioet doctor [options] [[user@]host[:port]]"
+USAGE: Final = "trioet doctor [options] [[user@]host[:port[,port]]]"
 
 EPILOG: Final = """\
 Without a host it looks at this machine alone. It changes nothing, there or here.
@@ -91,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
     )
     parser.add_argument(
-        "host", nargs="?", metavar="[user@]host[:port]", help="as for trioet connect"
+        "host", nargs="?", metavar="[user@]host[:port[,port]]", help="as for trioet connect"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
     add_server_arguments(parser.add_argument_group("the other end"))
@@ -110,9 +110,11 @@ def _destination(given: argparse.Namespace) -> Destination:
         raise UsageError("the doctor goes by the ssh program: leave --ssh-backend away")
     host = parse_host(given.host)
     target = ssh_target(host, given)
+    ports = agreed_ports(host, given)
     return Destination(
         target,
-        port=next(iter(agreed_ports(host, given)), None),
+        port=next(iter(ports), None),
+        more_ports=ports[1:],
         terminal_path=MACSERVER_TERMINAL if given.macserver else given.terminal_path,
         server_fifo=given.serverfifo,
     )

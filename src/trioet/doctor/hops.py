@@ -186,8 +186,8 @@ async def _visit_destination(
         return None
     hostname = config.hostname
 
-    async def reach(goal: Goal) -> None:
-        await _note_legs(walk, hops, hostname, goal)
+    async def reach(goals: Sequence[Goal]) -> None:
+        await _note_legs(walk, hops, hostname, goals[0])
 
     there = destination._replace(target=shown._replace(config_file=shared))
     await pay_visit(walk, there, config, command, place, reach)

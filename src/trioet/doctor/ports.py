@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -40,12 +41,17 @@ class Goal(NamedTuple):
     """How to start the one who should."""
 
 
+def family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET if is_ipv4(address) else socket.AF_INET6
+
+
 def is_ipv4(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).version == 4
 
 
-def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Finding:
-    """One address. ``another``: some other address is all right, so that this one may fail."""
+def judge_port(address: str, probe: Probe, goal: Goal, *, another: str = "") -> Finding:
+    """One address and port. ``another`` is what is all right, an address or a port, so that this
+    one may fail."""
     facts = {
         "address": address,
         "port": goal.port,
@@ -67,7 +73,7 @@ def judge_port(address: str, probe: Probe, goal: Goal, *, another: bool) -> Find
     if goal.seen and not probe.connected:
         fix = f"until it can be reached, sessions go through ssh: {fix}"
     if another:
-        return Finding("port", WORTH_KNOWING, what, "none needed: another address works", facts)
+        return Finding("port", WORTH_KNOWING, what, f"none needed: another {another} works", facts)
     return Finding("port", FAILED, what, fix, facts, command=command)
 
 

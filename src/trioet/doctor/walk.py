@@ -12,7 +12,7 @@ import shlex
 import shutil
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -59,6 +59,8 @@ class Destination(NamedTuple):
 
     target: SshTarget
     port: int | None = None
+    more_ports: tuple[int, ...] = ()
+    """Those that a session tries too; whichever answers will do."""
     terminal_path: str | None = None
     server_fifo: str | None = None
     srv: bool = False
@@ -66,8 +68,8 @@ class Destination(NamedTuple):
 
 Tell = Callable[[Finding], None]
 
-Reach = Callable[[Goal], Awaitable[None]]
-"""Looks whether a session gets where it is to go."""
+Reach = Callable[[Sequence[Goal]], Awaitable[None]]
+"""Looks whether a session gets where it is to go: to one of these, the first if it can be."""
 
 
 class Walk:
@@ -153,13 +155,13 @@ async def examine(destination: Destination, tell: Tell) -> list[Finding]:
     else:
         addresses = await resolve_name(walk, config)
 
-        async def reach(goal: Goal) -> None:
-            if destination.srv and await note_servers(walk, config.hostname, goal):
+        async def reach(goals: Sequence[Goal]) -> None:
+            if destination.srv and await note_servers(walk, config.hostname, goals[0]):
                 return
             if not addresses:
                 walk.skip("the name does not resolve here", "port", "mtu")
                 return
-            await note_ports(walk, addresses, goal)
+            await note_ports(walk, addresses, *goals)
 
         if addresses or config.proxy_jump or config.proxy_command:
             await pay_visit(walk, destination, config, command, place, reach)
@@ -326,7 +328,9 @@ async def _note_far_side(
         if (failed := _nobody_listens(walk, report.facts)) is not None:
             walk.skip(failed, "port", "mtu")
             return
-    await reach(goal_of(report, destination.port, place))
+    asked = (destination.port, *destination.more_ports)
+    goals = [goal_of(report, port, place) for port in asked]
+    await reach(list({goal.port: goal for goal in goals}.values()))
 
 
 def _nobody_listens(walk: Walk, there: FarFacts) -> str | None:
@@ -393,29 +397,38 @@ async def _addresses_of(walk: Walk, target: str) -> list[str]:
     return []
 
 
-async def note_ports(walk: Walk, addresses: list[str], goal: Goal) -> None:
-    """Probe every address at once, then the best one with full packets."""
-    probes: dict[str, tuple[Probe, float]] = {}
+async def note_ports(walk: Walk, addresses: list[str], *goals: Goal) -> None:
+    """Probe every address and port at once, then the best with full packets."""
+    places = [(address, goal) for goal in goals for address in addresses]
+    probes: dict[tuple[str, Goal], tuple[Probe, float]] = {}
 
-    async def try_one(address: str) -> None:
+    async def try_one(address: str, goal: Goal) -> None:
         began = time.monotonic()
-        family = socket.AF_INET if ports.is_ipv4(address) else socket.AF_INET6
-        probes[address] = await probe(family, (address, goal.port)), time.monotonic() - began
+        result = await probe(ports.family_of(address), (address, goal.port))
+        probes[address, goal] = result, time.monotonic() - began
 
     async with trio.open_nursery() as nursery:
-        for address in addresses:
-            nursery.start_soon(try_one, address)
-    best = next((name for name in addresses if probes[name][0].reached is Reached.SPEAKS), None)
-    for address in addresses:
-        result, took_s = probes[address]
-        another = best not in (None, address)
+        for where in places:
+            nursery.start_soon(try_one, *where)
+
+    def first(reached: Reached) -> tuple[str, Goal] | None:
+        return next((where for where in places if probes[where][0].reached is reached), None)
+
+    best = first(Reached.SPEAKS)
+    good = best or first(Reached.PARKED)
+    for where in places:
+        result, took_s = probes[where]
+        address, goal = where
+        another = ""
+        if good is not None and good != where:
+            another = "address" if good[1] == goal else "port"
         walk.note(ports.judge_port(address, result, goal, another=another), took_s)
     if best is None:
         walk.skip("no connection", "mtu")
         return
-    family = socket.AF_INET if ports.is_ipv4(best) else socket.AF_INET6
-    full = await probe(family, (best, goal.port), full=True)
-    walk.note(ports.judge_mtu(best, probes[best][0], full))
+    address, goal = best
+    full = await probe(ports.family_of(address), (address, goal.port), full=True)
+    walk.note(ports.judge_mtu(address, probes[best][0], full))
 
 
 def _note_rest(walk: Walk, report: FarReport, told_at: float, place: Place) -> None:
