@@ -138,7 +138,10 @@ async def test_a_session_that_was_away_for_long_comes_back(
         assert figures.health() == Health(well=False, text="no connection to host")
         far.lets_in = far.servers[0].reachable = True
         await trio.sleep(60)
-        assert (far.there, figures.sessions, figures.health()) == ([True], 1, Health())
+        assert (figures.sessions, figures.health()) == (1, Health())
+        # A login may have got through just before it came back.
+        assert far.there[0]
+        assert not any(far.there[1:])
 
 
 async def test_a_session_that_comes_back_when_another_got_through_is_kept(
