@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -39,10 +38,6 @@ class Goal(NamedTuple):
 
     start: str
     """How to start the one who should."""
-
-
-def family_of(address: str) -> socket.AddressFamily:
-    return socket.AF_INET if is_ipv4(address) else socket.AF_INET6
 
 
 def is_ipv4(address: str) -> bool:

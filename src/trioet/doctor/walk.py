@@ -397,6 +397,10 @@ async def _addresses_of(walk: Walk, target: str) -> list[str]:
     return []
 
 
+def _family_of(address: str) -> socket.AddressFamily:
+    return socket.AF_INET if ports.is_ipv4(address) else socket.AF_INET6
+
+
 async def note_ports(walk: Walk, addresses: list[str], *goals: Goal) -> None:
     """Probe every address and port at once, then the best with full packets."""
     places = [(address, goal) for goal in goals for address in addresses]
@@ -404,7 +408,7 @@ async def note_ports(walk: Walk, addresses: list[str], *goals: Goal) -> None:
 
     async def try_one(address: str, goal: Goal) -> None:
         began = time.monotonic()
-        result = await probe(ports.family_of(address), (address, goal.port))
+        result = await probe(_family_of(address), (address, goal.port))
         probes[address, goal] = result, time.monotonic() - began
 
     async with trio.open_nursery() as nursery:
@@ -427,7 +431,7 @@ async def note_ports(walk: Walk, addresses: list[str], *goals: Goal) -> None:
         walk.skip("no connection", "mtu")
         return
     address, goal = best
-    full = await probe(ports.family_of(address), (address, goal.port), full=True)
+    full = await probe(_family_of(address), (address, goal.port), full=True)
     walk.note(ports.judge_mtu(address, probes[best][0], full))
 
 
