@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +22,19 @@ class Agent:
     fingerprint: bytes
 
 
+def _listens(path: Path) -> bool:
+    """It is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def agent(sshd: Sshd, runtime_dir: Path) -> Iterator[Agent]:
     """A real ssh-agent, ended with the test."""
     path = runtime_dir / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
     try:
-        while not path.exists():
+        while not _listens(path):
             assert process.poll() is None
         environment = {**os.environ, "SSH_AUTH_SOCK": str(path)}
         key = sshd.user_key_path

@@ -258,7 +258,7 @@ class Visitor:
     async def _dial(self) -> WebSocketLine:
         try:
             self.socket = await self._nursery.start(self._hold)
-        except (OSError, InvalidHandshake) as error:
+        except (OSError, InvalidHandshake, ConnectionClosed) as error:
             raise LineBroken(str(error)) from error
         assert self.socket is not None
         return WebSocketLine(self.socket, self._nursery)
