@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
 from trioet.bootstrap.host import HostArgument, parse_host, parse_ports
 from trioet.bootstrap.jump import Jump, ssh_jumps
@@ -16,6 +16,7 @@ from trioet.bootstrap.remote_command import remote_command
 from trioet.bootstrap.spawn import SshTarget
 from trioet.cli.forward_options import add_forward_arguments, read_forwards
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.parser import Parser
 from trioet.cli.ssh_options import Once, add_login_arguments, agreed
 from trioet.cli.way_options import Via, add_srv_argument, add_way_arguments, read_srv
 from trioet.errors import UsageError
@@ -135,32 +136,6 @@ def parse_escape(text: str) -> bytes | None:
         if len(text) == 2 and text[0] == "^" and FIRST_CONTROL <= text[1].upper() <= LAST_CONTROL:
             return bytes([ord(text[1]) & 0x1F])
     raise UsageError(f"escape character {text!r}: one character, ^ and a letter, or none")
-
-
-def _never_shown(prog: str) -> argparse.HelpFormatter:
-    """What argparse tries every argument with: of a width that it need not import anything for."""
-    return argparse.HelpFormatter(prog, width=80)
-
-
-class Parser(argparse.ArgumentParser):
-    """Raises its errors as UsageError, and measures the terminal only where help is asked for."""
-
-    def __init__(self, *, prog: str, usage: str, description: str, epilog: str) -> None:
-        super().__init__(
-            prog=prog,
-            usage=usage,
-            description=description,
-            epilog=epilog,
-            formatter_class=_never_shown,
-            allow_abbrev=False,
-        )
-
-    def format_help(self) -> str:
-        self.formatter_class = argparse.RawDescriptionHelpFormatter
-        return super().format_help()
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n        usage: {self.usage}")
 
 
 def add_connect_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,13 @@ from typing import Final
 from trioet.bootstrap.host import parse_host
 from trioet.cli.connect_options import (
     MACSERVER_TERMINAL,
-    Parser,
     SshBackend,
     add_server_arguments,
     add_ssh_arguments,
     agreed_ports,
 )
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.parser import Parser
 from trioet.cli.proxy_jump import jumps_of_ssh
 from trioet.cli.ssh_options import ssh_target
 from trioet.cli.way_options import Via, add_srv_argument, read_srv

@@ -13,12 +13,12 @@ from trioet.bootstrap.host import HostArgument, parse_host
 from trioet.cli.connect_options import (
     MACSERVER_TERMINAL,
     ConnectOptions,
-    Parser,
     add_server_arguments,
     add_ssh_arguments,
     agreed_ports,
 )
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.parser import Parser
 from trioet.cli.ssh_options import Once, agreed
 from trioet.cli.way_options import Via, add_srv_argument, add_way_arguments, read_srv
 from trioet.errors import UsageError

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from trioet.cli.connect_options import (
     ConnectOptions,
-    Parser,
 )
+from trioet.cli.parser import Parser
 from trioet.cli.pipe_options import QUIET, add_gateway_arguments, login_options, parse_gateway
 from trioet.cli.ssh_options import Once
 from trioet.errors import UsageError
