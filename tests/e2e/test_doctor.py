@@ -473,13 +473,16 @@ def test_without_a_host_this_machine_is_looked_at(far_side: FarSide) -> None:
     ]
 
 
-def test_the_errors_of_connect_lead_to_the_doctor(sshd: Sshd, far_side: FarSide) -> None:
+@pytest.mark.parametrize("ports", ["4711", "4711,4712"])
+def test_the_errors_of_connect_lead_to_the_doctor(
+    sshd: Sshd, far_side: FarSide, ports: str
+) -> None:
     (sshd.directory / "authorized_keys").write_text("")
 
-    done = far_side.run("-p", "4711")
+    done = far_side.run("-p", ports)
 
     config = sshd.ssh_config_path
-    assert f"`trioet doctor -F {config} -p 4711 farside` looks for" in done.stderr.decode()
+    assert f"`trioet doctor -F {config} -p {ports} farside` looks for" in done.stderr.decode()
 
 
 def use_shell(sshd: Sshd, name: str) -> None:
