@@ -627,6 +627,7 @@ async def test_a_wrong_first_packet_costs_its_socket_and_the_session_may_begin(
     await site.tell(HELLO + packet_frame(join_body(kind, BOX.seal(1, payload))))
     await until(lambda: refusals(caplog))
     check_told_once(site, caplog, "")
+    await site.guest.stay(site.port)  # to learn that the server was asked before
     await site.begin()
 
 

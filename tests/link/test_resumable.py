@@ -247,10 +247,50 @@ async def test_the_older_line_goes_when_the_newer_has_proven_itself(pair: Pair) 
     assert pair.at_server.payloads == [b"over the new one"]
 
 
-async def test_a_first_connection_that_is_called_returning_recovers(pair: Pair) -> None:
-    """A server may have made the session on a connection whose answer was lost (1.4)."""
+async def test_the_first_packets_do_not_wait_for_an_answer(pair: Pair) -> None:
+    send(pair.client, b"first", b"second")
+    cable = Cable()
+    pair.nursery.start_soon(pair.run_client, cable.client)
+    await wait_all_tasks_blocked()
+    said = bytes(cable.client.out.held)
+    request = connect_request_frame(ConnectRequest(ID))
+    box = SealedBox(KEY, Direction.CLIENT_TO_SERVER)
+    packets = [join_body(DATA, box.seal(n, text)) for n, text in ((1, b"first"), (2, b"second"))]
+    assert said == request + b"".join(map(packet_frame, packets))
+
+    send(pair.client, b"before the answer")
+    pair.nursery.start_soon(pair.run_server, cable.server)
+    await wait_all_tasks_blocked()
+    assert pair.at_server.payloads == [b"first", b"second", b"before the answer"]
+    assert pair.ends == []
+
+
+async def test_first_packets_whose_answer_was_lost_count_once(pair: Pair) -> None:
+    """The server may have made the session on a connection whose answer was lost (1.4)."""
+    send(pair.client, b"first", b"second")
+    cable = Cable()
+    cable.cut_after(up=1 << 20, down=0)
+    pair.connect(cable)
+    await wait_all_tasks_blocked()
+    assert pair.at_server.payloads == [b"first", b"second"]
+    assert not pair.client.established
+
+    send(pair.client, b"third")
+    pair.connect()
+    await wait_all_tasks_blocked()
+    assert pair.at_server.payloads == [b"first", b"second", b"third"]
+    assert pair.client.established
+
+
+async def test_a_server_that_was_asked_by_somebody_else_is_asked_again(pair: Pair) -> None:
+    """The first packets went where it expected to be told what was received (1.4)."""
     pair.server.established = True
     send(pair.client, b"first")
+    pair.connect()
+    await wait_all_tasks_blocked()
+    at_client, at_server = sorted(pair.ends)
+    assert at_client == "client LineBroken: the server had been asked before"
+    assert at_server.startswith("server FrameError: handshake message of ")
     pair.connect()
     await wait_all_tasks_blocked()
     assert pair.at_server.payloads == [b"first"]

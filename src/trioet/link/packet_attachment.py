@@ -44,9 +44,15 @@ class PacketAttachment(Attachment):
         """Ordinal of the oldest packet this line still has to send."""
         return self._writer.sent + 1 if self._cursor is None else self._cursor
 
+    @property
+    def started(self) -> bool:
+        """True once packets may go."""
+        return self._cursor is not None
+
     def start(self) -> None:
-        """Start sending packets, from the first on."""
-        self._cursor = 1
+        """Send packets, from the first on; go on if that has begun."""
+        if not self.started:
+            self._cursor = 1
         self.flush()
 
     def catch_up(self, after: int, turn: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -152,6 +152,7 @@ class ResumableLink:
         """Bytes of packets received so far; how many of them were dealt with, and acknowledged:"""
         self._bytes_dealt_with = self._bytes_acknowledged = 0
         self._caught_up = False
+        self._asked = False
         self._paused = 0
         self._held_back = 0
         self._pinged: float | None = None
@@ -350,16 +351,23 @@ class ResumableLink:
     async def run_client_line(self, line: Line, client_id: bytes) -> None:
         """Open a line towards a server and use it until it is gone.
 
+        Where the server was never asked it will say NEW_CLIENT, and read packets (1.4): those
+        that there are go right behind the ConnectRequest, and the first prompt comes a round
+        trip sooner.
+
         Closes the line in any case. Cancellation loses nothing but the line.
 
         Raises:
           Refused: the server said no.
-          LineBroken: the connection is gone; never returns otherwise.
+          LineBroken: the connection is gone, or of no use; never returns otherwise.
           PeerError: whoever is there does not speak the protocol, or lacks the key.
         """
         handshake = Handshake.client()
         attachment = self._new_attachment(line)
         attachment.greet(connect_request_frame(ConnectRequest(client_id)))
+        if not self._asked:
+            self._asked = True
+            attachment.start()
         await self._run(attachment, handshake, b"")
 
     async def run_server_line(self, line: Line, preface: bytes) -> None:
@@ -455,8 +463,8 @@ class ResumableLink:
                         self.ping()
                         self._caught_up = True
         if attachment not in self._lines.attached and handshake.state is State.PACKETS:
-            attachment.start()
             self._attach(attachment)
+            attachment.start()
 
     def _answer(self, attachment: PacketAttachment, handshake: Handshake) -> list[Event]:
         """Server: say NEW_CLIENT the first time, RETURNING_CLIENT ever after (1.4)."""
@@ -478,6 +486,8 @@ class ResumableLink:
                 self.established = True
             case ConnectStatus.RETURNING_CLIENT:
                 self.established = True
+                if attachment.started:
+                    raise LineBroken("the server had been asked before")
                 attachment.greet(self._sequence_header(attachment))
             case _:
                 raise Refused(status, text.decode(errors="replace"))
