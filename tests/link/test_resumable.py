@@ -352,6 +352,27 @@ async def test_acknowledged_packets_take_no_memory(pair: Pair) -> None:
     assert len(pair.at_client.payloads) == 200
 
 
+async def test_an_acknowledgement_is_not_answered_and_a_question_is(
+    pair: Pair, mock_clock: MockClock
+) -> None:
+    pair.client.agree_acks()
+    pair.server.agree_acks()
+    pair.connect()
+    send(pair.server, bytes(ACK_EVERY // 2), bytes(ACK_EVERY // 2))
+    await wait_all_tasks_blocked()
+    assert pair.client.sent == 1, "it has acknowledged both"
+    assert pair.server.in_flight == 0
+    assert pair.client.received == pair.server.sent == 2
+
+    send(pair.server, b"little")
+    pair.client.ping()
+    mock_clock.jump(0.25)
+    await wait_all_tasks_blocked()
+    assert pair.client.sent == 2
+    assert pair.client.received == pair.server.sent == 4, "little, and the answer"
+    assert pair.client.round_trip == 0.25
+
+
 async def test_a_peer_that_acknowledges_bounds_what_is_in_flight(pair: Pair) -> None:
     pair.connect()
     pair.client.send_keepalive()

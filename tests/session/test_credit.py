@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 
+from trioet.link.resumable import ACK_EVERY
 from trioet.link.room import WINDOW
 from trioet.session.credit import Credit, Debt
 
@@ -72,14 +73,14 @@ async def test_nobody_waits_for_who_is_away_and_all_that_was_sent_counts(
 
 
 @given(st.lists(st.integers(0, WINDOW)))
-def test_what_is_granted_is_what_was_taken_but_for_a_quarter(taken: list[int]) -> None:
+def test_what_is_granted_is_what_was_taken_but_for_a_little(taken: list[int]) -> None:
     debt = Debt()
     granted = sum(map(debt.take, taken))
-    assert 0 <= sum(taken) - granted < WINDOW // 4
+    assert 0 <= sum(taken) - granted < ACK_EVERY
 
 
 def test_little_is_not_worth_a_packet() -> None:
     debt = Debt()
-    assert debt.take(WINDOW // 4 - 1) == 0
-    assert debt.take(1) == WINDOW // 4
+    assert debt.take(ACK_EVERY - 1) == 0
+    assert debt.take(1) == ACK_EVERY
     assert debt.take(0) == 0

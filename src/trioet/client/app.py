@@ -191,7 +191,10 @@ class Client:
         granted = self._debt.take(amount)
         if granted and self._agreed_channels:
             assert self._forwards is not None, "they are agreed"
-            self._forwards.say(ChannelCredit(TERMINAL, granted))
+            with self.link.together():
+                self._forwards.say(ChannelCredit(TERMINAL, granted))
+                if self._over is None:
+                    self.link.dealt_with(along=True)
 
     def _welcome(self, packet: Packet) -> None:
         if packet.type != PacketType.INITIAL_RESPONSE:

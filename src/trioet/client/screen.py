@@ -29,6 +29,8 @@ class Screen:
         """Bytes that the terminal has not taken."""
         self._owed = 0
         """Bytes that came and ``on_shown`` has not heard of."""
+        self._keeps_up = True
+        """The terminal has taken everything since it last took a moment too long."""
         self._turn = trio.Lock()
         self._behind = trio.Event()
 
@@ -80,7 +82,17 @@ class Screen:
         self._behind.set()
 
     def _write(self) -> None:
-        taken = self._console.write_nowait(self._unshown)
+        taken = 0
+        with memoryview(self._unshown) as unshown:
+            while True:
+                part = self._console.write_nowait(unshown[taken:])
+                taken += part
+                if taken == len(unshown):
+                    self._keeps_up = True
+                    break
+                self._keeps_up = self._keeps_up and part > 0 and self._console.takes_more()
+                if not self._keeps_up:
+                    break
         del self._unshown[:taken]
         # What is shown may be a little more or less than what came: modes.py holds some back.
         dealt_with = min(taken, self._owed) if self._unshown else self._owed

@@ -15,8 +15,7 @@ and in order. Lines come and go by :meth:`run_line`. The rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 from typing import Final, NoReturn, Protocol
@@ -52,8 +51,10 @@ from trioet.wire.messages import (
 from trioet.wire.packet import Packet, PacketType
 from trioet.wire.sealing import Direction, SealedBox
 
-ACK_EVERY: Final = 64 * 1024
-"""Bytes received between two acknowledgements, in a flood."""
+ACK_EVERY: Final = 66 * 1024
+"""Bytes received between two acknowledgements, in a flood. A terminal's credit is granted after
+as many (session/credit.py), so that the two go together: no multiple of 16 KiB, where what
+packets have beside their payload would make the difference."""
 
 MAX_KEPT: Final = 64 * 1024 * 1024
 """Bytes kept for a peer that is away or never acknowledges: what ET keeps (1.7)."""
@@ -101,6 +102,27 @@ class Receiver(Protocol):
 
         Must return without a checkpoint when they are welcome now.
         """
+
+
+class Together:
+    """A context, and any number of it within each other: ``flush()`` at the end of the outermost.
+
+    There is one for each link: two are entered for every packet that comes.
+    """
+
+    __slots__ = ("_flush", "depth")
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self.depth = 0
+        self._flush = flush
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        if not self.depth:
+            self._flush()
 
 
 class ResumableLink:
@@ -154,7 +176,7 @@ class ResumableLink:
         self._caught_up = False
         self._asked = False
         self._paused = 0
-        self._held_back = 0
+        self._together = Together(self._lines.flush)
         self._pinged: float | None = None
 
     def __repr__(self) -> str:
@@ -182,22 +204,15 @@ class ResumableLink:
         first.
         """
         self._writer.write(packet_type, payload)
-        if not self._held_back:
+        if not self._together.depth:
             self._lines.flush()
         if self._writer.kept_bytes > self._max_kept and not self.peer_acknowledges:
             self._forget_the_oldest()
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> Together:
         """What is sent within goes out in one piece at the end: for what follows at once, and
         without an await."""
-        self._held_back += 1
-        try:
-            yield
-        finally:
-            self._held_back -= 1
-            if not self._held_back:
-                self._lines.flush()
+        return self._together
 
     def send_bulk(self, packet_type: int, payload: bytes) -> None:
         """Send a packet of what may wait; callers await :meth:`wait_bulk_room` before each."""
@@ -233,7 +248,7 @@ class ResumableLink:
     def agree_acks(self) -> None:
         """Both ends know what acks are: bound what is in flight from the first packet on.
 
-        The server then leaves a KEEP_ALIVE amid a flood to the flood to answer.
+        The server then answers no KEEP_ALIVE that acknowledges so much that it is no question.
         """
         self._room.peer_acknowledges = self._agreed_acks = True
 
@@ -280,11 +295,14 @@ class ResumableLink:
 
     # What came in
 
-    def dealt_with(self) -> None:
-        """All packets delivered so far have been dealt with: they may be acknowledged."""
+    def dealt_with(self, *, along: bool = False) -> None:
+        """All packets delivered so far have been dealt with: they may be acknowledged.
+
+        They are, if they are many; or if something goes ``along``, which wakes the peer anyway.
+        """
         self._dealt_with, self._bytes_dealt_with = self._reader.received, self._bytes_in
         due = self._bytes_dealt_with - self._bytes_acknowledged >= ACK_EVERY
-        if self.peer_acknowledges and (self._caught_up or due):
+        if self.peer_acknowledges and (along or self._caught_up or due):
             self._caught_up = False
             self.send_keepalive()
 
@@ -513,6 +531,7 @@ class ResumableLink:
         self._lines.attach(attachment)
 
     def _arrived(self, attachment: PacketAttachment, body: bytes) -> None:
+        asked = self._pinged
         packet = self._reader.open(attachment.next_in, body)
         if packet is not None:
             if packet.type == PacketType.KEEP_ALIVE:
@@ -527,7 +546,7 @@ class ResumableLink:
         self.last_heard = trio.current_time()
         if not attachment.proven:
             self._lines.prove(attachment)
-        elif packet is not None and packet.type == PacketType.KEEP_ALIVE:
+        elif self._pinged is not asked:
             # A timer that waits for the answer need not fire now: one wake-up less.
             self.on_change()
 
@@ -539,12 +558,14 @@ class ResumableLink:
         if self._pinged is not None:
             self.round_trip = trio.current_time() - self._pinged
             self._pinged = None
+        in_flight = self.in_flight
         if count is not None:
             self._room.peer_acknowledges = True
             self._acknowledged(count)
         if self._relays:
             return
-        if self.role is Role.SERVER and not (self._agreed_acks and self.in_flight >= ACK_EVERY):
+        is_question = not self._agreed_acks or in_flight - self.in_flight < ACK_EVERY
+        if self.role is Role.SERVER and is_question:
             self.send_keepalive()
 
     def _acknowledged(self, count: int) -> None:

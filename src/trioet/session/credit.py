@@ -12,6 +12,7 @@ from typing import Final
 
 import trio
 
+from trioet.link.resumable import ACK_EVERY
 from trioet.link.room import WINDOW
 
 TERMINAL: Final = 0
@@ -59,7 +60,7 @@ class Debt:
     def take(self, amount: int) -> int:
         """So many bytes were dealt with; return what the peer is to be granted now, often 0."""
         self._owed += amount
-        if self._owed < WINDOW // 4:
+        if self._owed < ACK_EVERY:
             return 0
         owed, self._owed = self._owed, 0
         return owed

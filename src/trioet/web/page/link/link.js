@@ -13,7 +13,7 @@ import { Line } from "./line.js";
 import { connectRequest, count, readCount, sequenceHeader, Status, Type } from "./messages.js";
 import { Direction, SealedBox } from "./sealing.js";
 
-const ACK_EVERY = 64 * 1024; // bytes received between two acknowledgements
+const ACK_EVERY = 66 * 1024; // bytes received between two acknowledgements: as many ask nothing
 const WINDOW = 256 * 1024; // bytes in flight
 
 export class Link {
