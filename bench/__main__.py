@@ -27,7 +27,8 @@ from bench.web import WEB_ROWS
 from bench.web_peers import WEB_PEERS
 
 ROWS: Final[tuple[Row[Peer], ...]] = (
-    echo.ROW, bulk.ROW, interrupt.ROW, idle.ROW, memory.ROW, connect.ROW, outage.ROW, outage.RESET
+    echo.ROW, bulk.ROW, interrupt.ROW, idle.ROW, memory.ROW, connect.ROW, connect.FAR_ROW,
+    outage.ROW, outage.RESET,
 )  # fmt: skip
 
 

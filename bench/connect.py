@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from bench import processes
+from bench.distance import Distance
 from bench.peers import Peer
 from bench.rows import Line, Row, Sample, Scale
 from bench.session import connected
+
+ONE_WAY_S: Final = 0.025
 
 REST_S: Final = 0.2
 """Before each: the session before has ended by then at its other end, too."""
@@ -27,9 +31,20 @@ def measure(peer: Peer, scale: Scale) -> Sample:
     return {"first": _connect(peer), "seconds": _connect(peer)}
 
 
-def _connect(peer: Peer) -> float:
+def measure_from_afar(peer: Peer, scale: Scale) -> Sample:
+    """Every connection of theirs through a proxy, ssh's too."""
+    own_port = peer.sshd.port
+    with Distance(own_port, ONE_WAY_S) as login, Distance(peer.server_port, ONE_WAY_S) as line:
+        peer.sshd.reached_at = login.port
+        try:
+            return {"seconds": _connect(peer, peer.argv(line.port))}
+        finally:
+            peer.sshd.reached_at = own_port
+
+
+def _connect(peer: Peer, argv: Sequence[str] | None = None) -> float:
     time.sleep(REST_S)
-    with connected(peer, peer.login_argv()) as terminal:
+    with connected(peer, argv or peer.login_argv()) as terminal:
         return terminal.shown_at - terminal.started
 
 
@@ -47,4 +62,19 @@ ROW: Final = Row(
     ),
     measure=measure,
     rounds=10,
+)
+
+FAR_ROW: Final = Row(
+    name="far-connect",
+    lines=(
+        Line(
+            f"`connect` to prompt, {2000 * ONE_WAY_S:.0f} ms of round trip, s",
+            ("seconds",),
+            "≤ 1.2 of ssh",
+            digits=3,
+        ),
+    ),
+    measure=measure_from_afar,
+    rounds=10,
+    suits=lambda peer: peer.name in ("trioet", "et", "ssh"),
 )

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Final, Self
 
 CHUNK: Final = 64 * 1024
@@ -26,6 +27,9 @@ class _Way:
 class Distance:
     """Forwards loopback connections to ``port``, ``one_way_s`` seconds later each way.
 
+    A new one is accepted at once, and made three ways later: as long as it takes in TCP from a
+    SYN to what the client says first.
+
     A context manager with a thread of its own. What is on its way is not bounded, and what
     arrives is taken at once by ends that are given little: for measuring small exchanges.
     """
@@ -36,6 +40,8 @@ class Distance:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._ways: list[_Way] = []
+        self._coming: deque[tuple[float, socket.socket]] = deque()
+        """Connections that are not made yet, and when they will be."""
         self._sockets: list[socket.socket] = [self._listener]
         self._selector = selectors.DefaultSelector()
         self._ended = False
@@ -60,22 +66,31 @@ class Distance:
                     self._accept()
                 else:
                     self._read(key.data)
+            while self._coming and self._coming[0][0] <= time.monotonic():
+                self._connect(self._coming.popleft()[1])
             for way in self._ways:
                 self._arrive(way)
 
     def _patience(self) -> float:
         due = [way.under_way[0][0] for way in self._ways if way.under_way]
+        due += [made_at for made_at, _ in self._coming]
         return max(0.0, min([*due, time.monotonic() + LOOK_S]) - time.monotonic())
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()
+        self._sockets.append(near)
+        self._coming.append((time.monotonic() + 3 * self._one_way_s, near))
+
+    def _connect(self, near: socket.socket) -> None:
         far = socket.create_connection(self._target)
+        self._sockets.append(far)
+        with suppress(BlockingIOError):  # it was said a way ago, as soon as it could be
+            far.sendall(near.recv(CHUNK, socket.MSG_DONTWAIT))
         for sock, other in ((near, far), (far, near)):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             way = _Way(sock, other)
             self._ways.append(way)
             self._selector.register(sock, selectors.EVENT_READ, way)
-        self._sockets += near, far
 
     def _read(self, way: _Way) -> None:
         try:

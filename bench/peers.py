@@ -41,7 +41,7 @@ class Peer(ABC):
     def __init__(self, place: Path) -> None:
         self.place = place
         self._daemons: list[subprocess.Popen[bytes]] = []
-        self._sshd = Sshd(place, self.name)
+        self.sshd = Sshd(place, self.name)
 
     def far_environment(self) -> dict[str, str]:
         """What the far side has in its environment besides what a login sets."""
@@ -84,9 +84,9 @@ class Peer(ABC):
         Raises:
           BenchError: one of them does not start.
         """
-        self._sshd.start(self.far_environment())
-        assert self._sshd.process is not None
-        self._daemons.append(self._sshd.process)
+        self.sshd.start(self.far_environment())
+        assert self.sshd.process is not None
+        self._daemons.append(self.sshd.process)
 
     def _start_daemon(self, argv: list[str], environment: dict[str, str], port: int) -> None:
         log = self.place / f"{self.name}-server.log"
@@ -113,7 +113,7 @@ class Peer(ABC):
     @property
     def server_port(self) -> int:
         """Where the client's lasting connection goes."""
-        return self._sshd.port
+        return self.sshd.port
 
     def server_processes(self) -> set[int]:
         """What runs on the far side, without the shells and what they run."""
@@ -156,7 +156,7 @@ class Ssh(Peer):
 
     def argv(self, port: int | None = None) -> list[str]:
         through = ["-p", str(port)] if port is not None else []
-        return ["ssh", "-tt", *through, *_options("-o", self._sshd), f"{user()}@{HOST}"]
+        return ["ssh", "-tt", *through, *_options("-o", self.sshd), f"{user()}@{HOST}"]
 
 
 class Mosh(Peer):
@@ -166,7 +166,7 @@ class Mosh(Peer):
     programs = ("mosh", "mosh-server")
 
     def argv(self, port: int | None = None) -> list[str]:
-        ssh = " ".join(["ssh", *_options("-o", self._sshd)])
+        ssh = " ".join(["ssh", *_options("-o", self.sshd)])
         return ["mosh", "--predict=never", f"--ssh={ssh}", f"{user()}@{HOST}"]
 
 
@@ -204,7 +204,7 @@ class EternalTerminal(Peer):
         return [
             "et", "--logdir", str(self._logs),
             "--serverfifo", str(self._fifo), "--terminal-path", far,
-            *_options("--ssh-option", self._sshd),
+            *_options("--ssh-option", self.sshd),
             f"{user()}@{HOST}:{port or self._port}",
         ]  # fmt: skip
 
@@ -264,7 +264,7 @@ class Trioet(Peer):
 
     def argv(self, port: int | None = None) -> list[str]:
         command = [self._program, "connect"]
-        command += _options("-o", self._sshd)
+        command += _options("-o", self.sshd)
         if port is not None:  # else the invitation tells; and ssh is no way around a proxy
             command += ["--via", "direct", "-p", str(port)]
         return [*command, f"{user()}@{HOST}"]
@@ -300,7 +300,7 @@ class Least(Peer):
 
     def login_argv(self) -> list[str]:
         program = [sys.executable, str(PROJECT / "bench" / "least_login.py")]
-        ssh = ["ssh", "-tt", *_options("-o", self._sshd), f"{user()}@{HOST}"]
+        ssh = ["ssh", "-tt", *_options("-o", self.sshd), f"{user()}@{HOST}"]
         return [*program, "near", *ssh, shlex.join([*program, "far"])]
 
     def _command(self, part: str) -> list[str]:

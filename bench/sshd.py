@@ -87,7 +87,8 @@ class Sshd:
     def __init__(self, place: Path, name: str) -> None:
         self._place = place
         self._name = name
-        self.port = free_port()
+        self.port = self.reached_at = free_port()
+        """Where it listens, and where clients are sent."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, environment: Mapping[str, str]) -> None:
@@ -109,7 +110,7 @@ class Sshd:
     def client_options(self) -> list[str]:
         """Values for ssh's ``-o``, the same for every peer. The user's settings do not count."""
         return [
-            f"Port={self.port}",
+            f"Port={self.reached_at}",
             f"IdentityFile={self._place}/user_key",
             f"UserKnownHostsFile={self._place}/known_hosts",
             "GlobalKnownHostsFile=/dev/null",

@@ -105,6 +105,16 @@ def test_a_given_path_is_run_or_nothing_is(far_side: FarSide) -> None:
     assert far_side.run(command) == (127, "TRIOET-MISSING\n")
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_trioet_is_told_the_terminal_and_etterminal_is_not(far_side: FarSide, shell: str) -> None:
+    far_side.put(far_side.bin / "etterminal")
+    command = remote_command(term="vt'100; $(reboot)")
+    assert far_side.run(command, shell) == (0, "etterminal --verbose=0\n")
+
+    far_side.put(far_side.bin / "trioet")
+    assert far_side.run(command, shell) == (0, "trioet terminal --term=vt100reboot\n")
+
+
 def test_other_sessions_are_ended_by_trioet_itself(far_side: FarSide) -> None:
     far_side.put(far_side.bin / "trioet")
 

@@ -169,13 +169,14 @@ def test_ssh_is_called_as_the_user_said() -> None:
     options = parse(["me@box", "-F", "f", "-i", "k", "-o", "A=1", "-v"])
 
     assert options.ssh_target == SshTarget("box", "me", "f", ("k",), ("A=1",), 1)
-    assert "exec trioet terminal;" in options.remote_command
+    assert "exec trioet terminal --term=xterm-256color;" in options.remote_command
 
 
 def test_the_far_command_carries_what_the_far_side_must_know() -> None:
-    options = parse(["box", "-x", "--serverfifo", "/f"])
+    options = parse(["box", "-x", "--serverfifo", "/f"])._replace(term="screen")
 
-    assert 'terminal --kill-other-sessions --serverfifo="/f"' in options.remote_command
+    expected = 'terminal --term=screen --kill-other-sessions --serverfifo="/f"'
+    assert expected in options.remote_command
 
 
 def test_help_names_every_option_and_explains_it() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from trioet.bootstrap.credentials import clean_term
 from trioet.errors import UsageError
 
 EXTRA_PATH: Final = "$HOME/.local/bin:/usr/local/bin:/opt/homebrew/bin"
@@ -32,6 +33,7 @@ KILL_ETTERMINAL: Final = 'pkill -u "$(id -un)" etterminal; sleep 0.5; '
 
 def remote_command(
     *,
+    term: str | None = None,
     terminal_path: str | None = None,
     server_fifo: str | None = None,
     port: int | None = None,
@@ -40,7 +42,8 @@ def remote_command(
     """The command that brings an invitation, or prints ``TRIOET-MISSING``.
 
     It runs ``terminal_path``, else the first of trioet and etterminal there is. ``port`` is
-    where a keeper shall listen if no server runs there; etterminal is not told.
+    where a keeper shall listen if no server runs there; etterminal is not told. ``term`` spares
+    trioet a look at its stdin, where ET has it.
 
     Raises:
       UsageError: a path holds a character that cannot be passed safely.
@@ -48,7 +51,8 @@ def remote_command(
     fifo = f" --serverfifo={quoted(server_fifo, '--serverfifo')}" if server_fifo else ""
     kill = " --kill-other-sessions" if kill_other_sessions else ""
     own_port = f" --port={port}" if port is not None else ""
-    as_trioet = ("", f" terminal{kill}{own_port}{fifo}")
+    new = f" --term={clean_term(term)}" if term is not None else ""
+    as_trioet = ("", f" terminal{new}{kill}{own_port}{fifo}")
     as_et = (KILL_ETTERMINAL if kill_other_sessions else "", f" --verbose=0{fifo}")
     if terminal_path:
         program = quoted(terminal_path, "--terminal-path")

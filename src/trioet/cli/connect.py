@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Open a session; return its exit status."""
-    return log_in(parse(argv), _session)
+    options = parse(argv)._replace(term=os.environ.get("TERM") or DEFAULT_TERM)
+    return log_in(options, _session)
 
 
 def _session() -> RunSession:
@@ -102,7 +103,7 @@ def jumphosts_found(options: ConnectOptions) -> Iterator[ConnectOptions]:
 
 
 def _connect(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
-    line = bootstrap_line(new_credentials(), os.environ.get("TERM") or DEFAULT_TERM)
+    line = bootstrap_line(new_credentials(), options.term)
     target = options.ssh_target
     if options.ssh_backend is SshBackend.ASYNCSSH:
         return _without_ssh(options, line, session)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from trioet.bootstrap.credentials import DEFAULT_TERM
 from trioet.bootstrap.host import HostArgument, parse_host, parse_ports
 from trioet.bootstrap.jump import Jump, ssh_jumps
 from trioet.bootstrap.remote_command import remote_command
@@ -77,6 +78,9 @@ class ConnectOptions(NamedTuple):
     stays: bool = False
     """With a command: leave the shell open after it (``--noexit``)."""
 
+    term: str = DEFAULT_TERM
+    """Our terminal's TERM."""
+
     keepalive_s: float | None = None
     kill_other_sessions: bool = False
     has_terminal: bool = True
@@ -113,6 +117,7 @@ class ConnectOptions(NamedTuple):
     def remote_command(self) -> str:
         """What ssh is to run there. ``parse`` has checked that it can be written."""
         return remote_command(
+            term=self.term,
             terminal_path=self.terminal_path,
             server_fifo=self.server_fifo,
             port=self.port,

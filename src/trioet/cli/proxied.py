@@ -12,7 +12,7 @@ from shutil import which
 
 import trio
 
-from trioet.bootstrap.credentials import DEFAULT_TERM, bootstrap_line, new_credentials
+from trioet.bootstrap.credentials import bootstrap_line, new_credentials
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_config_argv
 from trioet.bootstrap.ssh_config import SshConfig
@@ -116,7 +116,7 @@ class StandingLogin:
             options = options._replace(ssh_options=(*options.ssh_options, "BatchMode=yes"))
         self._may_ask = False
         target, run = options.ssh_target, partial(_run_session, carrier)
-        line = bootstrap_line(new_credentials(), DEFAULT_TERM)
+        line = bootstrap_line(new_credentials(), options.term)
         if options.ssh_backend is SshBackend.ASYNCSSH or which("ssh") is None:
             await connect_without_ssh(options, line, run)
             return

@@ -1,7 +1,9 @@
 """`trioet terminal`: what ssh runs on the far side; also installed as `etterminal`.
 
 Reads `id/passkey_TERM` from stdin, has the user's keeper open a session, prints
-`IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). With ``--relay`` it reads
+`IDPASSKEY:id/passkey` and ends (Eternal Terminal specification 2.3). With ``--term`` it reads
+nothing: the id would be a placeholder, and what ssh is given for stdin comes a round trip after
+the command, since ssh leaves Nagle's algorithm on without a terminal. With ``--relay`` it reads
 `host port` instead, and has the keeper relay connections to there; with ``--guest`` whom the web
 has let in, and what that one may do. Standard library only:
 this is on every user's path to a prompt.
@@ -22,6 +24,7 @@ from trioet.bootstrap.credentials import (
     PLACEHOLDER,
     TRIOET_IS_HERE,
     Credentials,
+    clean_term,
     new_real_credentials,
     parse_bootstrap_line,
 )
@@ -47,6 +50,7 @@ STDIN_PATIENCE_S = 10.0
 """How long the line may take. ssh sends it at once; ET waits 1 s, too short for a slow one."""
 
 MAX_LINE = 4096
+TERM = "--term="
 ANSWER_DEADLINE_S = 15.0
 """For the keeper's answer; a keeper that has to start takes a quarter of a second."""
 
@@ -56,6 +60,7 @@ MAX_LOG = 1024 * 1024
 class Options:
     """What argparse would say of an empty command line, without importing it."""
 
+    term: str | None = None
     serverfifo = ""
     port: str | None = None
     kill_other_sessions = False
@@ -71,9 +76,10 @@ class Options:
 def main(argv: list[str]) -> int:
     """Run `trioet terminal`; return its exit status."""
     options = Options()
-    if argv:
+    rest = _take_term(argv, options)
+    if rest:
         # Other versions' flags are no reason to fail.
-        _parser().parse_known_args(argv, options)
+        _parser().parse_known_args(rest, options)
     try:
         if options.relay:
             answer = _open_relay(options)
@@ -99,6 +105,14 @@ def etterminal() -> int:
     return main(sys.argv[1:])
 
 
+def _take_term(argv: list[str], options: Options) -> list[str]:
+    """Take note of ``--term=``, which every trioet gives, without argparse; return the rest."""
+    for word in argv:
+        if word.startswith(TERM):
+            options.term = word.removeprefix(TERM)
+    return [word for word in argv if not word.startswith(TERM)]
+
+
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
@@ -110,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
         "`id/passkey_TERM` from stdin, prints `IDPASSKEY:id/passkey`.",
     )
     parser.add_argument("--version", action="version", version=f"trioet {__version__}")
+    parser.add_argument(
+        "--term",
+        metavar="NAME",
+        help="read nothing, make up id and passkey here; the session's TERM is NAME",
+    )
     parser.add_argument(
         "--serverfifo", metavar="PATH", default="", help="socket of the server to register with"
     )
@@ -146,10 +165,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _open_session(options: Options) -> tuple[Credentials, bytes]:
     """Return the session's credentials, and the keeper's answer."""
-    asked, term = parse_bootstrap_line(_read_line())
-    options.for_et = options.jump and term != TRIOET_IS_HERE
-    is_new = asked.client_id.startswith(PLACEHOLDER) and not options.jump
-    credentials = new_real_credentials() if is_new else asked
+    if options.term is not None:
+        credentials, term = new_real_credentials(), clean_term(options.term)
+    else:
+        asked, term = parse_bootstrap_line(_read_line())
+        options.for_et = options.jump and term != TRIOET_IS_HERE
+        is_new = asked.client_id.startswith(PLACEHOLDER) and not options.jump
+        credentials = new_real_credentials() if is_new else asked
     request = OpenRequest(
         credentials,
         term,
