@@ -35,6 +35,8 @@ def measure_from_afar(peer: Peer, scale: Scale) -> Sample:
     """Every connection of theirs through a proxy, ssh's too."""
     own_port = peer.sshd.port
     with Distance(own_port, ONE_WAY_S) as login, Distance(peer.server_port, ONE_WAY_S) as line:
+        if peer.name == "trioet" and not peer.kept_processes():
+            _connect(peer)  # which leaves a keeper
         peer.sshd.reached_at = login.port
         try:
             return {"seconds": _connect(peer, peer.argv(line.port))}

@@ -84,7 +84,7 @@ class Distance:
     def _connect(self, near: socket.socket) -> None:
         far = socket.create_connection(self._target)
         self._sockets.append(far)
-        with suppress(BlockingIOError):  # it was said a way ago, as soon as it could be
+        with suppress(OSError):  # it was said a way ago, as soon as it could be
             far.sendall(near.recv(CHUNK, socket.MSG_DONTWAIT))
         for sock, other in ((near, far), (far, near)):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -139,7 +139,10 @@ def ssh_children() -> list[int]:
 
 async def test_a_channel_carries_what_is_said(sshd: Sshd, echo: Echo, speaker: Speaker) -> None:
     async with way(sshd, echo.port, by=speaker) as through:
+        asked: list[bool] = []
+        through.on_ask = lambda: asked.append(True)
         line = await through.dial()
+        assert asked == [True]
         assert (line.source, line.peer_name) == ("local", "farside over ssh")
         await talk(line)
         line.close()

@@ -37,7 +37,7 @@ async def test_a_notice_is_there_for_a_moment_and_comes_again_behind_output(
     terminal: tuple[int, int], autojump_clock: MockClock, alternate: bool
 ) -> None:
     with open_console(terminal[1], terminal[1], raw=False) as console:
-        screen = Screen(console, lambda _: None)
+        screen = Screen(console, lambda _: None, print)
         hidden: list[float] = []
 
         def hide() -> None:

@@ -13,6 +13,7 @@ import trio
 from trioet.client import console as console_module
 from trioet.client.console import Console, open_console
 from trioet.client.screen import Screen
+from trioet.errors import LocalError
 
 OUTPUT = bytes(range(48, 123)) * 2000
 """More than a pty holds, many times."""
@@ -34,12 +35,18 @@ class Emulator:
         while len(self.seen) < len(OUTPUT):
             self.seen += os.read(self.master, 65536)
 
+    def hang_up(self) -> None:
+        """The window is closed."""
+        os.close(self.master)
+        self.master = -1
+
     def has_read_all(self) -> None:
         """Wait for that."""
         self._thread.join()
 
     def close(self) -> None:
-        os.close(self.master)
+        if self.master >= 0:
+            os.close(self.master)
         os.close(self.slave)
 
 
@@ -61,7 +68,7 @@ async def test_a_terminal_that_keeps_up_is_shown_all_at_once(
 ) -> None:
     monkeypatch.setattr(console_module, "MOMENT_MS", 10_000)  # however busy this machine is
     dealt_with: list[int] = []
-    screen = Screen(console, dealt_with.append)
+    screen = Screen(console, dealt_with.append, print)
     emulator.start()
     screen.take(OUTPUT)
     screen.show()
@@ -83,7 +90,7 @@ async def test_a_terminal_that_does_not_is_not_waited_for_again_before_it_has_ca
 
     takes = console.takes_more
     monkeypatch.setattr(console, "takes_more", takes_more)
-    screen = Screen(console, lambda _: None)
+    screen = Screen(console, lambda _: None, print)
     third = len(OUTPUT) // 3
     screen.take(OUTPUT[:third])
     screen.show()
@@ -104,7 +111,30 @@ async def test_a_terminal_that_does_not_is_not_waited_for_again_before_it_has_ca
     screen.show()
     assert not screen.behind
     assert all(waits)
-    assert waits
     with trio.fail_after(10):
         await trio.to_thread.run_sync(emulator.has_read_all)
     assert emulator.seen == OUTPUT
+
+
+async def test_that_a_terminal_is_gone_is_told_once_and_all_that_comes_is_dropped(
+    emulator: Emulator, console: Console
+) -> None:
+    dealt_with: list[int] = []
+    gone: list[LocalError] = []
+    screen = Screen(console, dealt_with.append, gone.append)
+    screen.take(OUTPUT)
+    screen.show()
+    assert screen.behind
+    emulator.hang_up()
+    with trio.fail_after(10):
+        await screen.show_the_rest()
+    assert [str(error) for error in gone] == ["the terminal is gone"]
+
+    screen.take(OUTPUT)
+    screen.show()
+    screen.show_status("offline", 24, 80)
+    screen.hide_status()
+    screen.restore()
+    assert len(gone) == 1
+    assert not screen.behind
+    assert sum(dealt_with) == 2 * len(OUTPUT)

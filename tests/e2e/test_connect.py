@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,26 @@ async def test_leaving_ends_the_session_there_too(far_side: FarSide) -> None:
         await person.type(b"\r~.")
         assert await person.end() == 255
     await until(lambda: " over" in far_side.keeper_log())
+
+
+async def test_who_is_not_read_any_more_leaves_and_ends_the_program(far_side: FarSide) -> None:
+    """As `trioet connect host 'while …' | head -1`."""
+    client = await trio.lowlevel.open_process(
+        far_side.connect("--", "echo $$; while sleep 0.01; do echo more; done"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=far_side.environment,
+    )
+    assert client.stdout is not None
+    assert client.stderr is not None
+    with trio.fail_after(60):
+        program = int(bytes(await client.stdout.receive_some()).split()[0])
+        await client.stdout.aclose()
+        assert await client.wait() == 255
+        said = b"".join([bytes(part) async for part in client.stderr])
+    assert said == b"trioet: nobody reads the output any more\n"
+    await until(lambda: not Path(f"/proc/{program}").exists())
 
 
 async def test_escapes_are_told_and_sent(far_side: FarSide) -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from lines import Cable
 from pairs import DATA, ID, Pair
-from trioet.errors import SessionLost, TrioetError
+from trioet.errors import LocalError, SessionLost, TrioetError
 from trioet.link.line import Line
 from trioet.link.reconnect import (
     DENIED_S,
@@ -31,6 +31,7 @@ from trioet.link.resumable import Refused
 from trioet.wire.framing import HANDSHAKE_LENGTH
 from trioet.wire.handshake import connect_response_frame, sequence_header_frame
 from trioet.wire.messages import ConnectResponse, ConnectStatus
+from trioet.wire.packet import Packet
 
 
 class Network:
@@ -350,6 +351,34 @@ async def test_another_version_is_told_at_once(network: Network, autojump_clock:
     network.dial_now = network.answer(ConnectStatus.MISMATCHED_PROTOCOL)
     await network.run()
     assert str(network.error) == "no"
+
+
+async def test_what_is_the_matter_with_the_receiver_is_told_and_not_tried_again(
+    connected: Network, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    def break_down(packet: Packet) -> None:
+        raise LocalError("no room for it")
+
+    monkeypatch.setattr(connected.pair.at_client, "packet_arrived", break_down)
+    connected.asked.clear()
+    connected.pair.server.send(DATA, b"too much")
+    await trio.sleep(60)
+    assert str(connected.error) == "no room for it"
+    assert connected.asked == []
+
+
+async def test_what_is_the_matter_with_a_dial_may_be_gone_the_next_time(
+    connected: Network, autojump_clock: MockClock
+) -> None:
+    async def cannot() -> Line:
+        raise LocalError("out of descriptors")
+
+    connected.lose(cannot)
+    await trio.sleep(60)
+    assert connected.error is None
+    connected.dial_now = connected.reach
+    await trio.sleep(60)
+    assert connected.pair.client.attached
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,21 @@ async def test_the_first_packets_do_not_wait_for_an_answer(pair: Pair) -> None:
     assert pair.ends == []
 
 
+async def test_who_was_asked_on_our_behalf_is_given_no_packets_before_it_answers(
+    pair: Pair,
+) -> None:
+    send(pair.client, b"first")
+    pair.client.note_asked()
+    cable = Cable()
+    pair.nursery.start_soon(pair.run_client, cable.client)
+    await wait_all_tasks_blocked()
+    assert bytes(cable.client.out.held) == connect_request_frame(ConnectRequest(ID))
+    pair.server.established = True
+    pair.nursery.start_soon(pair.run_server, cable.server)
+    await wait_all_tasks_blocked()
+    assert pair.at_server.payloads == [b"first"]
+
+
 async def test_first_packets_whose_answer_was_lost_count_once(pair: Pair) -> None:
     """The server may have made the session on a connection whose answer was lost (1.4)."""
     send(pair.client, b"first", b"second")
@@ -566,9 +581,12 @@ async def test_a_link_that_relays_says_nothing_of_itself(relays: Pair) -> None:
     send(relays.client, b"c")
     relays.connect()
     await wait_all_tasks_blocked()
+    changes: list[bool] = []
+    relays.client.on_change = lambda: changes.append(True)
     relays.server.send(PacketType.KEEP_ALIVE, b"")
     relays.client.send(PacketType.KEEP_ALIVE, encode_count(2))
     await wait_all_tasks_blocked()
+    assert changes == [True], "it is an answer, to who is behind us"
 
     assert (relays.client.sent, relays.server.sent) == (3, 2)
     assert relays.at_server.payloads == [b"a", b"c", encode_count(2)]

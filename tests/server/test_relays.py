@@ -72,12 +72,12 @@ async def test_a_session_through_relays(world: World, hops: int) -> None:
 async def test_a_cut_on_any_leg_loses_nothing(world: World, leg: int) -> None:
     """And a resume is end to end: the session's own keeper sends what is missing."""
     machines = await world.machines(3)
-    traveller = await Traveller(world.nursery, machines).travel(b"read go; exec seq 100000")
+    traveller = await Traveller(world.nursery, machines).travel(b"read go; exec seq 300000")
     traveller.type(b"go\n")
     for _ in range(3):
         await until(partial(traveller.shows_more_than, len(traveller.shown)))
         machines[leg].leg.cut()
-    numbers = b"".join(b"%d\n" % number for number in range(1, 100001))
+    numbers = b"".join(b"%d\n" % number for number in range(1, 300001))
     await until(lambda: traveller.over, 30)
     assert traveller.shown == numbers
 

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from trioet.errors import ForgedPacket, HandshakeError, SessionLost
+from trioet.link.resumable import ACK_EVERY
 from trioet.wire.agreement import PreSharedKey
 from trioet.wire.backed import BackedReader, BackedWriter, ReplayBudget
 from trioet.wire.embedding import WINDOW, EternalClient
@@ -224,6 +225,20 @@ def test_credit_is_given_for_what_came() -> None:
 
     assert meeting.server.heard == [Credit(80_000)]
     assert meeting.server.acknowledged == 4
+
+
+def test_a_question_never_says_so_much_that_a_server_takes_it_for_an_acknowledgement() -> None:
+    meeting = met()
+    unsaid = 0
+    for _ in range(20_000):
+        meeting.server.say(Data(b"little"))
+        unsaid += len(meeting.server.writer.body(meeting.server.writer.sent))
+        before = meeting.server.acknowledged
+        meeting.carry()
+        if meeting.server.acknowledged > before:
+            unsaid = 0
+        assert unsaid < ACK_EVERY
+    assert meeting.server.acknowledged > 10_000
 
 
 def test_what_is_acknowledged_is_not_kept() -> None:

@@ -7,7 +7,7 @@ first login.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -60,6 +60,8 @@ class SshWay:
         self._forbidden = False
         self._channels: trio.Nursery | None = None
         self._slow = SlowDial(self._dial)
+        self.on_ask: Callable[[], None] = lambda: None
+        """Called before the server is asked for the session."""
         self.dial = self._slow.dial
         self.wake = self._slow.wake
 
@@ -146,6 +148,7 @@ class SshWay:
         assert self._channels is not None, "run() comes first"
         channel = self._open_channel(end, manner)
         self._channels.start_soon(channel.run)
+        self.on_ask()
         try:
             answer = await greet(channel, ready, self._greeting)
         except BaseException:

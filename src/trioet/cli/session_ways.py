@@ -144,6 +144,7 @@ class SessionWays:
             if self._srv is not None:
                 nursery.start_soon(self._srv.run, tell_no_servers)
             if self._ssh is not None:
+                self._ssh.on_ask = link.note_asked
                 nursery.start_soon(self._ssh.run)
             nursery.start_soon(steering.run)
 

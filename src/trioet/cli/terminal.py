@@ -106,7 +106,7 @@ def etterminal() -> int:
 
 
 def _take_term(argv: list[str], options: Options) -> list[str]:
-    """Take note of ``--term=``, which every trioet gives, without argparse; return the rest."""
+    """Take note of ``--term=``, which `trioet connect` gives, without argparse; return the rest."""
     for word in argv:
         if word.startswith(TERM):
             options.term = word.removeprefix(TERM)

@@ -106,7 +106,7 @@ class Client:
         self.link.on_change = self._line_changed
         self.on_line_change: Callable[[], None] = lambda: None
         """Called when a line was attached, proven or lost."""
-        self._screen = Screen(console, self._grant)
+        self._screen = Screen(console, self._grant, self.leave)
         self._notices = Notices(
             self._screen,
             lambda: self._size[:2],
@@ -392,7 +392,7 @@ class Client:
         self._failure = self._failure or error
         self._finished.set()
 
-    def leave(self, error: StepFailed) -> None:
+    def leave(self, error: TrioetError) -> None:
         """The user goes for good: end the session there as well, if it can be told."""
         if "over" in (self._accepted or ()):
             self._say_goodbye()

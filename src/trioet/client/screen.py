@@ -14,14 +14,26 @@ import trio
 from trioet.client.console import Console
 from trioet.client.modes import TerminalModes
 from trioet.client.status import StatusLine
+from trioet.errors import LocalError
 
 
 class Screen:
-    """The output end of a console. ``on_shown`` hears how many bytes were dealt with."""
+    """The output end of a console.
 
-    def __init__(self, console: Console, on_shown: Callable[[int], None]) -> None:
+    ``on_shown`` hears how many bytes were dealt with, ``on_gone`` that nothing can be shown any
+    more, and why: from then on everything is dropped, and counts as shown.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        on_shown: Callable[[int], None],
+        on_gone: Callable[[LocalError], None],
+    ) -> None:
         self._console = console
         self._on_shown = on_shown
+        self._on_gone = on_gone
+        self._is_gone = False
         self._modes = TerminalModes()
         self._status = StatusLine()
         self._came = b""
@@ -85,7 +97,8 @@ class Screen:
         taken = 0
         with memoryview(self._unshown) as unshown:
             while True:
-                part = self._console.write_nowait(unshown[taken:])
+                with unshown[taken:] as rest:
+                    part = self._put(rest)
                 taken += part
                 if taken == len(unshown):
                     self._keeps_up = True
@@ -99,11 +112,20 @@ class Screen:
         self._owed -= dealt_with
         self._on_shown(dealt_with)
 
+    def _put(self, data: bytes | memoryview) -> int:
+        if not self._is_gone:
+            try:
+                return self._console.write_nowait(data)
+            except LocalError as error:
+                self._is_gone = True
+                self._on_gone(error)
+        return len(data)
+
     def restore(self) -> None:
         """Leave the terminal as a shell expects it."""
         rest = self._status.clear() + self._modes.take_held() + self._modes.reset_sequence()
         if rest and self._console.is_tty_out:
-            self._console.write_nowait(rest)
+            self._put(rest)
 
     @property
     def alternate(self) -> bool:
@@ -119,11 +141,11 @@ class Screen:
             return
         if not self._unshown and not self._turn.locked():
             line = self._status.show(text, rows, columns, modes.alternate_screen, modes.text_below)
-            self._console.write_nowait(line)
+            self._put(line)
 
     def hide_status(self) -> bool:
         """Take it away; return whether the program must draw what it covered."""
         if not self._status.shown:
             return False
-        self._console.write_nowait(self._status.clear())
+        self._put(self._status.clear())
         return self._status.needs_redraw

@@ -71,7 +71,11 @@ class _Hop:
         """The same now: who stood in for a keeper has gone if the visit took long, as logins
         may that ask the user."""
         facts = self.report.facts
-        if self.visit.ended and facts is not None and facts.stand_in is not None:
+        if (
+            self.visit.process.returncode is not None
+            and facts is not None
+            and facts.stand_in is not None
+        ):
             return self.seen._replace(seen=False)
         return self.seen
 

@@ -49,10 +49,12 @@ class PacketAttachment(Attachment):
         """True once packets may go."""
         return self._cursor is not None
 
-    def start(self) -> None:
-        """Send packets, from the first on; go on if that has begun."""
+    def start(self, greeting: bytes = b"") -> None:
+        """Send packets, from the first on, in one piece with ``greeting``; go on if that has
+        begun."""
         if not self.started:
             self._cursor = 1
+            self.put_in_front(greeting + self.next_chunk())
         self.flush()
 
     def catch_up(self, after: int, turn: Callable[[], Awaitable[None]] | None = None) -> None:

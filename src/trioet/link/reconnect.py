@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
-from trioet.errors import PeerError, SessionLost, TrioetError
+from trioet.errors import LocalError, PeerError, SessionLost, TrioetError
 from trioet.link.chain import RelayFailed
 from trioet.link.line import Line, LineBroken
 from trioet.link.resumable import Refused
@@ -92,7 +92,7 @@ class Resumable(Protocol):
     async def run_client_line(self, line: Line, client_id: bytes) -> object:
         """Use a line until it is gone; raises why.
 
-        SessionLost says that no other will do either.
+        A LocalError, as SessionLost is, says that no other will do either.
         """
 
 
@@ -219,8 +219,8 @@ class Reconnector:
               FIRST_PATIENCE_S, or less if what they failed of does not pass.
           Refused: there was no session yet, and the server refused it; wherever another may
               be, it did so as well.
-          SessionLost: there was a session, and the server refused it again and again; or the
-              link said so.
+          SessionLost: there was a session, and the server refused it again and again.
+          LocalError: the link says that no line will do.
         """
         self._started = trio.current_time()
         self._begin()
@@ -323,8 +323,8 @@ class Reconnector:
             self._attempts.remove(attempt)
             if isinstance(attempt.error, Refused):
                 self._refused(attempt.error, attempt.line)
-            elif isinstance(attempt.error, SessionLost):
-                raise attempt.error
+            elif isinstance(attempt.error, LocalError) and attempt.line is not None:
+                raise attempt.error  # of the link, or who receives: no other line will do
             elif attempt.error is not None:
                 if isinstance(attempt.error, PeerError) and attempt.line is not None:
                     self.refused += 1

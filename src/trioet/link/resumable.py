@@ -382,11 +382,18 @@ class ResumableLink:
         """
         handshake = Handshake.client()
         attachment = self._new_attachment(line)
-        attachment.greet(connect_request_frame(ConnectRequest(client_id)))
-        if not self._asked:
-            self._asked = True
-            attachment.start()
+        request = connect_request_frame(ConnectRequest(client_id))
+        if self._asked:
+            attachment.greet(request)
+        else:
+            self.note_asked()
+            attachment.start(request)
         await self._run(attachment, handshake, b"")
+
+    def note_asked(self) -> None:
+        """A server has been asked, or is about to be, by somebody else on our behalf: it may
+        answer the next time that we return."""
+        self._asked = True
 
     async def run_server_line(self, line: Line, preface: bytes) -> None:
         """Answer a client whose ConnectRequest is in ``preface``; use the line till it ends.
@@ -546,7 +553,9 @@ class ResumableLink:
         self.last_heard = trio.current_time()
         if not attachment.proven:
             self._lines.prove(attachment)
-        elif self._pinged is not asked:
+        elif self._pinged is not asked or (
+            self._relays and packet is not None and packet.type == PacketType.KEEP_ALIVE
+        ):
             # A timer that waits for the answer need not fire now: one wake-up less.
             self.on_change()
 

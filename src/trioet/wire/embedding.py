@@ -94,6 +94,8 @@ class EternalClient:
         """Of the next packet that this connection brings, and of the next that it takes:"""
         self._cursor = 1
         self._owed = 0
+        self._unsaid = 0
+        """Bytes of packets since we last said how many came."""
         self._inbox = bytearray()
         self._outbox = bytearray()
 
@@ -161,6 +163,7 @@ class EternalClient:
 
     def ping(self) -> None:
         """Acknowledge what came; the server does the same."""
+        self._unsaid = 0
         self._send_packet(PacketType.KEEP_ALIVE, encode_count(self._reader.received))
 
     @property
@@ -214,9 +217,15 @@ class EternalClient:
             self._writer.acknowledge(count)
             self._writer.forget(count)
             self._reader.count()
-            return
-        message = decode_stream_message(packet.payload)
-        self._reader.count()
+        else:
+            message = decode_stream_message(packet.payload)
+            self._reader.count()
+            self._heed(message)
+        self._unsaid += len(body)
+        if self._unsaid >= TELL_EVERY:
+            self.ping()  # else an owner's would acknowledge so much that it is not answered
+
+    def _heed(self, message: StreamMessage) -> None:
         match message:
             case Data(data):
                 self._inbox += data
