@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -126,6 +127,22 @@ async def test_leaving_ends_the_session_there_too(far_side: FarSide) -> None:
         await person.type(b"\r~.")
         assert await person.end() == 255
     await until(lambda: " over" in far_side.keeper_log())
+
+
+async def test_a_command_on_pipes_leaves_the_terminal_its_lines_and_signals(
+    far_side: FarSide,
+) -> None:
+    """As ssh does: there is no terminal on the far side that could make a signal of Ctrl-C."""
+    client = shlex.join(far_side.connect("--", "echo $$; read line; echo $line; sleep 1000"))
+    async with at_terminal(["sh", "-c", f"{client} | cat"], far_side.environment) as person:
+        before = person.mode()
+        program = int((await person.until(b"\n")).split()[0])
+        assert person.mode() == before
+        await person.type(b"~.\n")
+        await person.until(b"~.\r\n~.\r\n")
+        await person.type(b"\x03")
+        await person.end()
+    await until(lambda: not Path(f"/proc/{program}").exists())
 
 
 async def test_who_is_not_read_any_more_leaves_and_ends_the_program(far_side: FarSide) -> None:

@@ -106,7 +106,10 @@ async def run_session(
     """
     settle_in()
     ways = SessionWays(options, config, invitation, passage)
-    with open_console(raw=options.has_terminal) as console, warnings_shown(console):
+    with open_console(raw=False) as console, warnings_shown(console):
+        runs = _exec(options, config, console)
+        if options.has_terminal and runs.pty:
+            console.enter_raw()
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
@@ -117,7 +120,7 @@ async def run_session(
             login_needed=ways.login_needed,
             environment=environment_to_send(config, os.environb),
             keepalive_s=options.keepalive_s,
-            exec=_exec(options, config, console),
+            exec=runs,
             typed=_typed(options),
             escape=escape,
             has_terminal=options.has_terminal,

@@ -418,7 +418,8 @@ class Client:
         self.reconnector.typed()
 
     async def _read_keys(self) -> None:
-        keys = EscapeFilter(self._wish.escape if self._console.is_tty_in else None)
+        by_hand = self._console.is_tty_in and self._wish.exec.pty
+        keys = EscapeFilter(self._wish.escape if by_hand else None)
         while data := await self._console.read():
             parts = deque(keys.feed(data))
             while parts:
@@ -488,7 +489,7 @@ class Client:
                 line = await self._wish.log_in()
             except TrioetError as error:
                 said = f"trioet: {error}"
-            self._console.enter_raw()
+            self._console.leave_line_mode()
         self._console.notice(said)
         return line
 

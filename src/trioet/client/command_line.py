@@ -51,7 +51,7 @@ class CommandLine:
                     line = b""
                     break
                 line += data
-            self._console.enter_raw()
+            self._console.leave_line_mode()
         try:
             command = parse_session_command(
                 line.decode(errors="replace"), gateway_ports=self._gateway_ports

@@ -160,6 +160,14 @@ class Console:
             with suppress(termios.error):
                 termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, mode)
 
+    def leave_line_mode(self) -> None:
+        """Make it what it was before: raw, or the user's own."""
+        if self._raw:
+            self.enter_raw()
+        elif self._cooked is not None:
+            with suppress(termios.error):
+                termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, self._cooked)
+
     def leave_raw(self) -> None:
         """Give the terminal back as it was."""
         if self._cooked is not None and self._raw:
