@@ -72,7 +72,7 @@ FAR_ROW: Final = Row(
         Line(
             f"`connect` to prompt, {2000 * ONE_WAY_S:.0f} ms of round trip, s",
             ("seconds",),
-            "≤ 1.2 of ssh",
+            "",
             digits=3,
         ),
     ),

@@ -26,7 +26,7 @@ class Emulator:
         self.master, self.slave = os.openpty()
         tty.setraw(self.slave)
         self.seen = b""
-        self._thread = threading.Thread(target=self._read)
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -6,6 +6,7 @@ sessions of theirs are replayed in tests/wire without them.
 
 from __future__ import annotations
 
+import shlex
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,21 @@ async def test_our_client_runs_a_command_ets_way(far_side: FarSide, etserver: Et
     async with at_terminal(command, far_side.environment) as person:
         await person.until(b"6*7=42\r\n")
         assert await person.end() == 0
+
+
+async def test_ctrl_c_interrupts_what_it_runs_there_though_its_output_goes_through_a_pipe(
+    far_side: FarSide, etserver: EtServer
+) -> None:
+    """It runs on a terminal over there, and nobody would end it if we just left."""
+    port = str(etserver.port)
+    command = trioet_to_et(far_side, etserver, "-p", port, "-c", "echo 6*7=$((6*7)); sleep 1000")
+    piped = ["sh", "-c", f"{shlex.join(command)} | cat"]
+    async with at_terminal(piped, far_side.environment) as person:
+        await person.until(b"6*7=42\r\n")
+        await person.type(b"\x03")
+        await person.type(b"echo 7*7=$((7*7)); exit\n")
+        await person.until(b"7*7=49\r\n")
+        await person.end()
 
 
 async def test_our_client_survives_cuts(far_side: FarSide, etserver: EtServer) -> None:

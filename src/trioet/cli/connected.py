@@ -108,7 +108,8 @@ async def run_session(
     ways = SessionWays(options, config, invitation, passage)
     with open_console(raw=False) as console, warnings_shown(console):
         runs = _exec(options, config, console)
-        if options.has_terminal and runs.pty:
+        # ET types what is to run into a shell, whose terminal makes a signal of Ctrl-C.
+        if options.has_terminal and (runs.pty or invitation.version is None):
             console.enter_raw()
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(

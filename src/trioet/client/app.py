@@ -418,8 +418,7 @@ class Client:
         self.reconnector.typed()
 
     async def _read_keys(self) -> None:
-        by_hand = self._console.is_tty_in and self._wish.exec.pty
-        keys = EscapeFilter(self._wish.escape if by_hand else None)
+        keys = EscapeFilter(self._wish.escape if self._console.is_raw else None)
         while data := await self._console.read():
             parts = deque(keys.feed(data))
             while parts:

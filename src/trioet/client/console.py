@@ -56,6 +56,11 @@ class Console:
         """True when output goes to a terminal."""
         return self._sink.is_tty
 
+    @property
+    def is_raw(self) -> bool:
+        """True while every key is passed on."""
+        return self._raw
+
     def window_size(self) -> Size:
         """Return the size of the terminal; 24x80 without one."""
         for end in (self._sink, self._source):

@@ -386,7 +386,7 @@ class ResumableLink:
         if self._asked:
             attachment.greet(request)
         else:
-            self.note_asked()
+            self._asked = True
             attachment.start(request)
         await self._run(attachment, handshake, b"")
 
