@@ -5,6 +5,7 @@ import test from "node:test";
 
 import { utf8 } from "../../../src/trioet/web/page/bytes.js";
 import { Session } from "../../../src/trioet/web/page/session.js";
+import { packetFrame } from "../../../src/trioet/web/page/link/framing.js";
 import { terminalBuffer, Type } from "../../../src/trioet/web/page/link/messages.js";
 import { Clock, settled } from "./clock.js";
 import { FakeSocket, ID, PASSKEY, Server } from "./sockets.js";
@@ -118,6 +119,57 @@ test("what hangs is given up, and another is tried", async (t) => {
   const mute = made.last();
   await made.clock.pass(11_500);
   assert.ok(mute.closed);
+});
+
+/** What a socket was given, after the ConnectRequest. */
+function behindRequest(socket) {
+  const said = Buffer.concat(socket.sent.map((data) => Buffer.from(data)));
+  return said.subarray(8 + Number(said.readBigUInt64LE(0)));
+}
+
+test("the first packets go right behind the first ConnectRequest, and once", async (t) => {
+  const made = await begin(t);
+  const bodies = () => made.session.link.save().writer.bodies;
+  made.last().open();
+  const first = bodies();
+  assert.equal(first.length, 2);
+  assert.deepEqual(behindRequest(made.last()), Buffer.concat(first.map(packetFrame)));
+  made.last().answer(1);
+  made.last().say(made.server.welcome());
+  await settled();
+  assert.deepEqual(behindRequest(made.last()), Buffer.concat(bodies().map(packetFrame)));
+});
+
+for (const [status, answer] of [[1, "that is new"], [2, "that it knew"]]) {
+  test(`who never got an answer waits for the next, ${answer}`, async (t) => {
+    const made = await begin(t);
+    made.last().open();
+    made.last().fail();
+    await made.clock.pass(100);
+    made.last().open();
+    assert.equal(behindRequest(made.last()).length, 0);
+    if (status === 1) made.last().answer(1);
+    else made.last().say(made.server.returning(0));
+    made.last().say(made.server.welcome());
+    await settled();
+    assert.equal(made.session.troubled, false);
+    for (const body of made.session.link.save().writer.bodies) {
+      assert.ok(behindRequest(made.last()).includes(Buffer.from(body)));
+    }
+  });
+}
+
+test("where somebody asked first, another line is asked without packets", async (t) => {
+  const made = await begin(t);
+  made.last().open();
+  made.last().say(made.server.returning(0));
+  assert.ok(made.last().closed, "what follows would be taken for a SequenceHeader");
+  await made.clock.pass(100);
+  assert.equal(made.sockets.length, 2);
+  made.last().open();
+  made.last().say(made.server.returning(0), made.server.welcome());
+  await settled();
+  assert.equal(made.session.troubled, false);
 });
 
 test("after a WebSocket that never opened somebody asks why", async (t) => {

@@ -58,9 +58,14 @@ export class Line {
     this.#socket.send(handshakeFrame(message));
   }
 
-  /** Send packets, from the first on. */
+  /** True once it sends packets. */
+  get started() {
+    return this.#cursor !== null;
+  }
+
+  /** Send packets, from the first on; or go on with that. */
   start() {
-    this.#cursor = 1;
+    this.#cursor ??= 1;
     this.flush();
   }
 

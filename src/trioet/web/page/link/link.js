@@ -5,6 +5,8 @@
 //   then the older one stays, and both carry the same packets.
 // * Count what opened. The count of received packets moves only after one was opened and taken.
 // * Acknowledge. A KEEP_ALIVE carries how many packets have been received.
+// * A server that was never asked will say NEW_CLIENT, and read packets: they go right behind the
+//   first ConnectRequest (docs/protocol.md, First packets).
 
 import { utf8 } from "../bytes.js";
 import { BackedReader, BackedWriter } from "./backed.js";
@@ -25,6 +27,7 @@ export class Link {
   #bytesAcknowledged = 0;
   #caughtUp = false;
   #pingedAt = null;
+  #asked = false;
   #flushing = false;
 
   /** `onPacket(packet)` may throw PeerError: the packet counts as not received then. */
@@ -92,7 +95,7 @@ export class Link {
   /** Open a line over this WebSocket. `onEnd(code, error)` is called when it is gone. */
   open(socket, onEnd) {
     const line = new Line(socket, this.#writer, {
-      opened: () => line.say(connectRequest(this.#id)),
+      opened: () => this.#ask(line),
       event: (event) => this.#event(line, event),
       data: () => this.#dealtWith(),
       writable: () => this.onRoom(),
@@ -107,6 +110,13 @@ export class Link {
 
   close() {
     for (const line of [...this.#attached]) line.close();
+  }
+
+  #ask(line) {
+    line.say(connectRequest(this.#id));
+    if (this.#asked) return;
+    this.#asked = true;
+    line.start();
   }
 
   #event(line, event) {
@@ -137,6 +147,10 @@ export class Link {
       this.#attach(line);
     } else if (status === Status.RETURNING_CLIENT) {
       this.established = true;
+      if (line.started) {
+        line.close(); // it had been asked before, and does not read packets yet
+        return;
+      }
       line.nextIn = this.received + 1;
       line.say(sequenceHeader(this.received));
     } else {
@@ -208,6 +222,7 @@ export class Link {
 
   restore({ established, received, writer }) {
     this.established = established;
+    this.#asked = true;
     this.#reader.received = received;
     this.#writer.restore(writer);
   }
