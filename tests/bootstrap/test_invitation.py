@@ -173,9 +173,12 @@ def test_a_failure_without_its_line_end_is_heard_too() -> None:
         parse_invitation(b"TRIOET-MISSING")
 
 
-def test_an_error_of_the_far_side_reaches_the_user_without_control_characters() -> None:
+@pytest.mark.parametrize("noise", [b"hello\n", b"no newline: "])
+def test_an_error_of_the_far_side_reaches_the_user_without_control_characters(
+    noise: bytes,
+) -> None:
     error = {"step": "keep\x07er", "what": "no \x1b[31mport\x1b[0m\r\n", "hint": "\u202etry\x9b2J"}
-    output = b"hello\nTRIOET-ERROR:" + json.dumps(error).encode() + b"\n"
+    output = noise + b"TRIOET-ERROR:" + json.dumps(error).encode() + b"\n"
 
     with pytest.raises(StepFailed) as failure:
         parse_invitation(output, "box")

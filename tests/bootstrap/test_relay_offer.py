@@ -27,14 +27,14 @@ def read(*pieces: bytes) -> RelayOffer | None:
 @pytest.mark.parametrize(
     "output",
     [LINE, LINE[:-1], LINE[:-1] + b"\r\n", b"welcome\r\nto a\n" + LINE, LINE + b"bye\n",
-     b"TRIOET-RELAY\nTRIOET:{}\n" + LINE],
+     b"no newline: " + LINE, b"TRIOET-RELAY\nTRIOET:{}\n" + LINE],
 )  # fmt: skip
 def test_an_offer_is_found_in_whatever_else_is_printed(output: bytes) -> None:
     assert read(output) == OFFER
     assert read(*(bytes([byte]) for byte in output)) == OFFER
 
 
-@pytest.mark.parametrize("output", [b"", b"welcome\n", LINE[13:], b"x" + LINE])
+@pytest.mark.parametrize("output", [b"", b"welcome\n", LINE[13:]])
 def test_without_an_offer_there_is_none(output: bytes) -> None:
     assert read(output) is None
 

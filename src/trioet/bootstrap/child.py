@@ -14,7 +14,7 @@ class Child:
         """Start it, found on PATH, with these descriptors for its stdin, stdout and stderr.
 
         One that keeps its number is inherited; the others may not be below 3. The child has
-        no more of ours, and signals are as usual.
+        no more of ours, and signals are as usual, also where we hold some back.
 
         Raises:
           OSError: it cannot be started.
@@ -31,6 +31,7 @@ class Child:
             list(argv),
             os.environ,
             file_actions=actions,
+            setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],  # which Python ignores
         )
 

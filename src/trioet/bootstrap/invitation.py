@@ -39,8 +39,10 @@ MARKER: Final = re.compile(rb"IDPASSKEY:([0-9A-Za-z]{16})/([0-9A-Za-z]{32})")
 MARKER_LENGTH: Final = len("IDPASSKEY:") + ID_LENGTH + 1 + PASSKEY_LENGTH
 DETAILS: Final = b"TRIOET:"
 FAILURE: Final = re.compile(
-    rb"^TRIOET-(?:(MISSING)|ERROR:([^\n]{0,%d}?))\r?\n" % MAX_LINE, re.MULTILINE
+    rb"(?:^TRIOET-(MISSING)|TRIOET-ERROR:([^\n]{0,%d}?))\r?\n" % MAX_LINE, re.MULTILINE
 )
+"""An error may stand behind noise in its line. That something is missing the exit status tells as
+well, and a shell that traces its commands says that word in vain."""
 
 INSTALL_HINT: Final = (
     "`trioet install {host}` puts it there (so does, there, `pipx install trioet` or "

@@ -1,6 +1,6 @@
 """What ssh brings back from a host that was asked for something other than a session.
 
-Anywhere in whatever the far side's start-up files print, a line that begins with a mark, with
+Anywhere in whatever the far side's start-up files print, a mark, and then to the end of the line
 the details as JSON. Instead, on failure, what :mod:`trioet.bootstrap.invitation` knows.
 """
 
@@ -19,8 +19,11 @@ session's."""
 
 
 def offer_line(mark: str) -> re.Pattern[bytes]:
-    """How a line looks that begins with ``mark``; its details are the group."""
-    return re.compile(rb"^%s:([^\n]{0,%d}?)\r?\n" % (mark.encode(), MAX_LINE), re.MULTILINE)
+    """What ``mark`` and its details look like up to the end of the line; those are the group.
+
+    A start-up file may have printed the beginning of the line.
+    """
+    return re.compile(rb"%s:([^\n]{0,%d}?)\r?\n" % (mark.encode(), MAX_LINE))
 
 
 class OfferReader(AnswerReader[T]):

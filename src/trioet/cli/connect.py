@@ -16,6 +16,7 @@ from trioet.bootstrap.spawn import (
     ssh_config_argv,
 )
 from trioet.cli.connect_options import ConnectOptions, SshBackend, parse
+from trioet.cli.ending import hold_signals
 from trioet.cli.importing import imported
 from trioet.errors import LocalError, StepFailed
 from trioet.server.places import make_runtime_dir
@@ -107,6 +108,7 @@ def _connect(options: ConnectOptions, session: Callable[[], RunSession]) -> int:
     target = options.ssh_target
     if options.ssh_backend is SshBackend.ASYNCSSH:
         return _without_ssh(options, line, session)
+    hold_signals()
     try:
         ssh = spawn_ssh(ssh_argv(target, options.remote_command), line, options.host)
     except StepFailed:

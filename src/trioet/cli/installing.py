@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
+from trioet.cli.ending import ending_signals
 from trioet.errors import StepFailed, TrioetError
 
 EXIT_NOT_DONE: Final = 1
 """The host was reached, or never tried, and it could not be done; 255 is ssh's failure."""
-
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Show = Callable[[str], None]
 
@@ -41,7 +39,7 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
 
         async def end_by_signal(task_status: trio.TaskStatus[None]) -> None:
             nonlocal status
-            with trio.open_signal_receiver(*ENDING) as signals:
+            with ending_signals() as signals:
                 task_status.started()
                 async for number in signals:
                     status = 128 + number

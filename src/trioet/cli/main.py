@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 EXIT_FAILED = 255
 """As ssh says that it, and not the command, failed."""
+
+EXIT_INTERRUPTED = 130
+"""As shells say that SIGINT ended it."""
 
 COMMANDS = {
     "connect": "open a session on a host that survives the loss of the network",
@@ -60,8 +64,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def open_streams() -> None:
+    """Have what was closed of stdin, stdout and stderr lead nowhere, as ssh does.
+
+    Else what is opened next would have their numbers: others write to these.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            assert nothing == number, "the least that is free"
+            os.set_inheritable(nothing, True)
+            setattr(sys, name, open(nothing, mode, closefd=False))  # noqa: SIM115 - for good
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
+    open_streams()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
         build_parser().parse_args(arguments)
@@ -76,7 +96,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"trioet: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

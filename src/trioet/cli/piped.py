@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-import trio
-
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.cli.connect_options import ConnectOptions
 from trioet.cli.connected import RunSession, drive, settle_in, warnings_shown, write_error
+from trioet.cli.ending import ending_signals
 from trioet.cli.passage import Passage
 from trioet.cli.pipe_options import PipeOptions
 from trioet.cli.session_ways import SessionWays
@@ -58,7 +57,7 @@ async def _run(
 
         async def end_on_signal() -> None:
             told = False
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP, signal.SIGINT) as signals:
+            with ending_signals() as signals:
                 async for number in signals:
                     if told or not pipe.begun:
                         name = signal.Signals(number).name

@@ -1,0 +1,85 @@
+"""What ends `trioet connect` before and in a session, by signals, and what ends with it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+
+import pytest
+
+from farside import FarSide
+from ptys import Person, at_terminal
+
+pytestmark = pytest.mark.e2e
+
+BACKENDS = ("openssh", "asyncssh")
+
+
+def asks(far_side: FarSide, backend: str) -> list[str]:
+    """The command line of a client whose ssh asks before it gets anywhere."""
+    key = far_side.sshd.user_key_path
+    keygen = ["ssh-keygen", "-q", "-p", "-P", "", "-N", "a passphrase", "-f", str(key)]
+    subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL)
+    return far_side.connect("--ssh-backend", backend)
+
+
+async def until_asked(person: Person) -> None:
+    await person.until(b"user_key")
+    await person.until(b": ")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_ends_ssh_as_well_while_it_asks(
+    far_side: FarSide, number: signal.Signals, backend: str
+) -> None:
+    async with at_terminal(asks(far_side, backend), far_side.environment) as person:
+        before = person.mode()
+        await until_asked(person)
+        assert person.mode() != before
+        os.kill(person.process.pid, number)
+        assert await person.end() == (130 if number == signal.SIGINT else 255)
+        assert person.mode() == before
+        assert b"Traceback" not in person.seen
+        told = b"trioet: ended by " + number.name.encode()
+        assert (told in person.seen) == (number != signal.SIGINT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_ctrl_c_at_a_question_of_ssh_s_says_nothing(far_side: FarSide, backend: str) -> None:
+    async with at_terminal(asks(far_side, backend), far_side.environment) as person:
+        before = person.mode()
+        await until_asked(person)
+        await person.type(b"\x03")
+        assert await person.end() == 130
+        assert person.mode() == before
+        assert b"trioet" not in person.seen
+
+
+async def test_what_nohup_wants_ignored_ends_no_session(far_side: FarSide) -> None:
+    command = ["sh", "-c", f"trap '' HUP; exec {shlex.join(far_side.connect())}"]
+    async with at_terminal(command, far_side.environment) as person:
+        await person.run(b"true")
+        os.kill(person.process.pid, signal.SIGHUP)
+        assert await person.run(b"echo still here") == b"still here\r\n"
+        os.kill(person.process.pid, signal.SIGTERM)
+        await person.until(b"trioet: ended by SIGTERM")
+        assert await person.end() == 255
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_needs_no_stream_that_is_open(far_side: FarSide, closed: str) -> None:
+    connect = shlex.join(far_side.connect("--", "echo out; echo err >&2; cat; exit 5"))
+    done = subprocess.run(
+        ["sh", "-c", f"exec {connect} {closed}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=far_side.environment,
+        timeout=60,
+        check=False,
+    )
+    said = b"" if ">&-" in closed.split() else b"out\n"
+    complained = b"" if "2>&-" in closed else b"err\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, said, complained)
