@@ -121,6 +121,30 @@ async def test_offline_the_user_is_told_and_can_leave(far_side: FarSide) -> None
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("arguments", [["-N"], ["--", "echo begun; cat >&2"]])
+async def test_offline_who_has_no_screen_is_told_as_well(
+    far_side: FarSide, arguments: list[str]
+) -> None:
+    port = far_side.start_router()
+    async with trio.open_nursery() as nursery:
+        cutter = Cutter(port)
+        near = await nursery.start(cutter.serve)
+        client = far_side.connect("--via", "direct", "-p", str(near), *arguments)
+        piped = ["sh", "-c", f"{shlex.join(client)} | cat"]
+        async with at_terminal(piped, far_side.environment) as person:
+            await person.until(b"connected to" if arguments == ["-N"] else b"begun")
+            far_side.stop_router()
+            cutter.cut()
+            await person.until(b"trioet: no reply from farside for 1 s")
+            await person.until(b"nothing is lost\r\n")
+            far_side.start_router(port)
+            await person.until(b"trioet: farside answers again\r\n")
+            if arguments != ["-N"]:
+                await person.type(b"typed\n")
+                await person.until(b"typed\r\ntyped\r\n")
+        nursery.cancel_scope.cancel()
+
+
 async def test_leaving_ends_the_session_there_too(far_side: FarSide) -> None:
     async with at_terminal(far_side.connect(), far_side.environment) as person:
         await person.run(b"true")

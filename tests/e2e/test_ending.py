@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 
 import pytest
+import trio
 
 from farside import FarSide
-from ptys import Person, at_terminal
+from ptys import PATIENCE_S, Person, at_terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -67,6 +69,19 @@ async def test_what_nohup_wants_ignored_ends_no_session(far_side: FarSide) -> No
         os.kill(person.process.pid, signal.SIGTERM)
         await person.until(b"trioet: ended by SIGTERM")
         assert await person.end() == 255
+
+
+async def test_ctrl_c_ends_who_waits_for_a_server_that_says_nothing(far_side: FarSide) -> None:
+    far_side.start_router()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        command = far_side.connect("--via", "direct", "-p", port)
+        async with at_terminal(command, far_side.environment) as person:
+            with trio.fail_after(PATIENCE_S):
+                await trio.lowlevel.wait_readable(silent)
+            await person.type(b"\x03")
+            await person.until(b"trioet: ended by SIGINT")
+            assert await person.end() == 255
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

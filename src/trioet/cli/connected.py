@@ -145,9 +145,6 @@ async def run_session(
     ways = SessionWays(options, config, invitation, passage)
     with open_console(raw=False) as console, warnings_shown(console):
         runs = _exec(options, config, console)
-        # ET types what is to run into a shell, whose terminal makes a signal of Ctrl-C.
-        if options.has_terminal and (runs.pty or invitation.version is None):
-            console.enter_raw()
         escape = parse_escape(options.escape or config.escape_char)
         wish = Wish(
             client_id=invitation.client_id.encode(),
@@ -160,6 +157,8 @@ async def run_session(
             keepalive_s=options.keepalive_s,
             exec=runs,
             typed=_typed(options),
+            # ET types what is to run into a shell, whose terminal makes a signal of Ctrl-C.
+            raw=options.has_terminal and (runs.pty or invitation.version is None),
             escape=escape,
             has_terminal=options.has_terminal,
             forwards=_forwards(options, config, console),

@@ -23,6 +23,7 @@ from trioet.client.routes import Routes
 from trioet.client.screen import Screen
 from trioet.client.silence import Silence
 from trioet.client.tunnels import ClientTunnels
+from trioet.client.typed_ahead import TYPED_AHEAD, TypedAhead
 from trioet.client.wakers import watch_network, watch_resume
 from trioet.client.wish import Wish
 from trioet.errors import (
@@ -38,7 +39,7 @@ from trioet.link.liveness import Liveness
 from trioet.link.reconnect import DENIED_S, CannotConnect, Reconnector
 from trioet.link.resumable import Refused, ResumableLink, Role
 from trioet.link.rhythm import LONGEST_S, Rhythm
-from trioet.session.credit import TERMINAL, Credit, Debt
+from trioet.session.credit import TERMINAL, Debt
 from trioet.session.forwards import Forwards
 from trioet.wire.channels import ChannelCredit
 from trioet.wire.messages import (
@@ -54,7 +55,6 @@ from trioet.wire.messages import (
     decode_terminal_buffer,
     encode_initial_payload,
     encode_session_over,
-    encode_terminal_buffer,
     encode_terminal_info,
 )
 from trioet.wire.packet import Packet, PacketType
@@ -69,9 +69,6 @@ PARTING_S: Final = 30.0
 
 KEEPALIVE_S: Final = 5.0
 """Between signs of life while somebody works; a real etserver gives up who is silent longer."""
-
-INPUT_CHUNK: Final = 16 * 1024
-"""Bytes typed in one packet at most, as ET sends them (specification 1.5)."""
 
 RESPONSE_DEADLINE_S: Final = 15.0
 """From the first connection to the server's INITIAL_RESPONSE."""
@@ -113,7 +110,7 @@ class Client:
             lambda: self._silence.over(WindowSize(*self._size)),
         )
         self._debt = Debt()
-        self._typing = Credit()
+        self._typed = TypedAhead(self.link)
         self._nursery: trio.Nursery | None = None
         self._forwards: Forwards | None = None
         self.tunnels = ClientTunnels(
@@ -121,7 +118,7 @@ class Client:
             exit_on_failure=wish.exit_on_forward_failure,
             notice=console.notice,
             fail=self.leave,
-            on_credit=self._typing.grant,
+            on_credit=self._typed.credit.grant,
         )
         self._command_line = CommandLine(
             console, self._screen, self.tunnels, gateway_ports=wish.gateway_ports
@@ -209,12 +206,14 @@ class Client:
             self._liveness.rhythm = _rhythm(self._wish.keepalive_s, quiet=True)
         assert self._nursery is not None, "run() comes first"
         if self._agreed_channels:
-            self._typing.agree()
+            self._typed.credit.agree()
             self._nursery.start_soon(self._screen.keep_showing)
         self._forwards = self.tunnels.begin(self.link, self._agreed_channels, self._nursery)
         if response.error:
             text = plain(response.error)
             self.fail(StepFailed("session", f"{self._wish.host} refused the session: {text}"))
+        elif self._wish.raw:
+            self._console.enter_raw()
         self._welcomed.set()
 
     @property
@@ -288,10 +287,14 @@ class Client:
         if self._failure is not None:
             return
         assert self._accepted is not None
+        nursery.start_soon(self._send_typed)
         if self._wish.typed and not self._runs_command():
             self._type(self._wish.typed)
         if self._unanswered:
             nursery.start_soon(self._expect_more)
+        has_screen = self._wish.has_terminal and self._wish.exec.pty
+        if self._console.is_tty_told and not has_screen and self._wish.purpose is None:
+            nursery.start_soon(self._silence.announce, self._console.notice)
         nursery.start_soon(watch_network, self._network_changed)
         nursery.start_soon(watch_resume, self._resumed)
         if self._wish.purpose is not None:
@@ -431,25 +434,21 @@ class Client:
                     self._command(part)
                 else:
                     self._type(part)
-            await self._typing.wait()
-            if not self.link.has_room():
-                await self._wait_room()
+            await self._typed.wait_sent(but=TYPED_AHEAD if self._console.is_raw else 0)
+        await self._typed.wait_sent()
         if "exec" in (self._accepted or ()):
             self.link.send(PacketType.STDIN_EOF, END_OF_INPUT)
         else:
             self._type(END_OF_SHELL)
 
-    async def _wait_room(self) -> None:
+    async def _send_typed(self) -> None:
         try:
-            await self.link.wait_room()
+            await self._typed.run()
         except SessionUsedUp as error:
             self.leave(StepFailed("session", str(error), "connect again for a new one"))
 
     def _type(self, data: bytes) -> None:
-        for start in range(0, len(data), INPUT_CHUNK):
-            part = data[start : start + INPUT_CHUNK]
-            self._typing.spend(len(part))
-            self.link.send(PacketType.TERMINAL_BUFFER, encode_terminal_buffer(part))
+        self._typed.put(data)
         self.asked()
 
     def _command(self, command: EscapeCommand) -> None:
@@ -505,6 +504,7 @@ class Client:
     def _line_changed(self) -> None:
         self._liveness.line_changed()
         self.reconnector.line_changed()
+        self._silence.line_changed()
         self._routes.follow(self.link.lines)
         if not self.link.attached:
             self._silence.suspected()

@@ -57,6 +57,11 @@ class Console:
         return self._sink.is_tty
 
     @property
+    def is_tty_told(self) -> bool:
+        """True when what :meth:`notice` says goes to a terminal."""
+        return os.isatty(2)
+
+    @property
     def is_raw(self) -> bool:
         """True while every key is passed on."""
         return self._raw
@@ -141,7 +146,7 @@ class Console:
     def notice(self, text: str, *, end: str = "\n") -> None:
         """Tell the user something, on stderr."""
         text = text.rstrip("\r\n").replace("\r\n", "\n") + end
-        newline = "\r\n" if self._raw and os.isatty(2) else "\n"
+        newline = "\r\n" if self._raw and self.is_tty_told else "\n"
         with suppress(OSError):
             os.write(2, text.replace("\n", newline).encode(errors="replace"))
 

@@ -29,6 +29,8 @@ class Wish:
     """Seconds between signs of life; None: as few as the way needs, where the server agrees."""
     exec: Exec = field(default_factory=Exec)
     typed: bytes = b""
+    raw: bool = False
+    """Every key is passed on, as soon as there is a session; before, Ctrl-C ends us."""
     escape: bytes | None = b"~"
     has_terminal: bool = True
     forwards: tuple[Forward, ...] = ()

@@ -45,9 +45,13 @@ class Credit:
         self._waived = waived
         self._more.unpark_all()
 
+    def __bool__(self) -> bool:
+        """Whether something may be sent."""
+        return self._left > 0 or self._waived
+
     async def wait(self) -> None:
         """Wait until something may be sent; without a checkpoint if it may be now."""
-        while self._left <= 0 and not self._waived:
+        while not self:
             await self._more.park()
 
 
