@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from activation import PLACE
 from trioet.server.systemd import listen_fds, notify
 
 LISTENER = """
@@ -23,17 +24,6 @@ print(*(f"{l.fileno()}:{l.getsockname()[1]}:{l.get_inheritable()}" for l in list
 print(*(name for name in os.environ if name.startswith("LISTEN_")))
 """
 """Run in a process of its own, where descriptors 3 and up are what was handed over."""
-
-PLACE = """
-import os, sys
-numbers = [int(number) for number in sys.argv[1].split(",")]
-kept = [os.dup2(number, 200 + index) for index, number in enumerate(numbers)]
-for index, number in enumerate(kept):
-    os.dup2(number, 3 + index)
-os.closerange(3 + len(kept), 300)
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
-"""What systemd does before exec: put the sockets at 3 and up, without close-on-exec."""
 
 
 def activated(
