@@ -208,6 +208,28 @@ async def test_any_port_stays_the_one_it_was(serve: Serve) -> None:
     assert await serve.port() == port
 
 
+async def test_verbose_is_followed_either_way(serve: Serve) -> None:
+    (port,) = free_ports(1)
+    await serve.start(configuration=configured(port, "127.0.0.1"))
+    logged = f"DEBUG a keeper of uid {os.getuid()} registers"
+    for verbose, count in [("false", 0), ("true", 1), ("false", 1)]:
+        await serve.reload(configured(port, "127.0.0.1") + f"verbose = {verbose}")
+        await serve.port()
+        assert serve.log.count(logged) == count
+
+
+async def test_another_socket_is_said_to_need_a_restart(serve: Serve) -> None:
+    (port,) = free_ports(1)
+    same = configured(port, "127.0.0.1")
+    await serve.start(configuration=same)
+    warning = "WARNING another socket takes effect with a restart"
+    assert warning not in await serve.reload(same)
+    elsewhere = same + f"socket = '{serve.place}/router-b.sock'"
+    assert warning in await serve.reload(elsewhere)
+    assert warning in await serve.reload(elsewhere)
+    assert await serve.port() == port
+
+
 # systemd
 
 
@@ -247,6 +269,16 @@ async def test_a_reload_leaves_systemds_sockets_and_the_port_that_is_told(serve:
 
 
 # The end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_well_also_when_its_socket_was_removed(
+    serve: Serve, number: signal.Signals
+) -> None:
+    await serve.start("--port", "0", "--bind", "127.0.0.1")
+    os.unlink(serve.place / "router.sock")
+    assert await serve.end(number) == 0
+    assert "Traceback" not in serve.log
 
 
 async def test_it_leaves_no_socket(serve: Serve) -> None:

@@ -29,8 +29,6 @@ def main(argv: list[str]) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     config = configuration(options)
-    if config.verbose:
-        logging.getLogger().setLevel(logging.DEBUG)
     os.nice(NICENESS)
     trio.run(Service(config, lambda: configuration(options)).run)
     return 0

@@ -101,6 +101,7 @@ class Router:
         if not owner.channel.send_nowait(fields, preface, sock.fileno()):
             owner.full.set()
             return Verdict.LATER
+        log.debug("a connection for uid %d was handed on", owner.user)
         sock.close()
         return Verdict.DELIVERED
 
@@ -168,6 +169,7 @@ class Router:
             registration.channel.send_nowait({"v": LOCAL_VERSION, "error": "too many keepers"})
             return False
         self._keepers.append(registration)
+        log.debug("a keeper of uid %d registers", registration.user)
         self._share_memory()
         return True
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -33,6 +34,7 @@ class Service:
     def __init__(self, config: ServeConfig, reread: Callable[[], ServeConfig]) -> None:
         self._config = config
         self._reread = reread
+        self._socket: Final = config.socket
         self._inherited = listen_fds()
         """What systemd listens on for us, instead of what the configuration says."""
         self._listeners: dict[Place, socket.socket] = {}
@@ -45,10 +47,11 @@ class Service:
         Raises:
           LocalError: an address or the socket for keepers cannot be had.
         """
-        path = self._config.socket or router_socket_to_serve()
+        _log_as_told(self._config)
+        path = self._socket or router_socket_to_serve()
         if path == SYSTEM_ROUTER_SOCKET:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        elif not self._config.socket:
+        elif not self._socket:
             make_runtime_dir()
         if not self._inherited:
             self._listeners = open_listeners(find_places(self._config.bind, self._config.port))
@@ -76,7 +79,8 @@ class Service:
                     await router.door.wait_empty()
                 nursery.cancel_scope.cancel()
         finally:
-            os.unlink(path)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     async def _follow(
         self, signals: AsyncIterator[int], nursery: trio.Nursery, router: Router
@@ -104,8 +108,11 @@ class Service:
             await self._listen_anew(nursery, router, config)
         elif (config.port, config.bind) != (self._config.port, self._config.bind):
             log.warning("systemd listens, not trioet: port and bind are its socket unit's to say")
+        if config.socket != self._socket:
+            log.warning("another socket takes effect with a restart only")
         router.replay_memory = config.replay_memory
         router.set_relay_policy(config.relay_policy)
+        _log_as_told(config)
         self._config = config
         log.info("configuration reloaded")
 
@@ -158,3 +165,7 @@ def _port_to_tell(port: int, listeners: Iterable[socket.socket]) -> int:
     """Where clients are told to come: as configured, if somebody listens there."""
     ports = {listener.getsockname()[1] for listener in listeners}
     return port if port in ports else min(ports)
+
+
+def _log_as_told(config: ServeConfig) -> None:
+    logging.getLogger().setLevel(logging.DEBUG if config.verbose else logging.INFO)
