@@ -11,11 +11,12 @@ from typing import Final
 
 import trio
 
+from trioet.cli.serve_unit import print_unit
 from trioet.errors import UsageError
 from trioet.server.config import ServeConfig, read_config
 from trioet.server.relay_policy import parse_pattern
 from trioet.server.service import Service
-from trioet.server.units import UNITS, print_unit
+from trioet.server.units import SERVICE_UNITS
 
 NICENESS: Final = 5
 """Whoever is in a session goes before strangers at the door."""
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Run the router until SIGTERM or SIGINT."""
     options = build_parser().parse_args(argv)
     if options.print_unit:
-        sys.stdout.write(print_unit(options.print_unit))
+        sys.stdout.write(print_unit(options, configuration(options)))
         return 0
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     config = configuration(options)
@@ -58,7 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-relay", action="store_true", help="let no session jump through this machine"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
-    parser.add_argument("--print-unit", choices=sorted(UNITS), help="print a systemd unit and exit")
+    parser.add_argument(
+        "--print-unit",
+        choices=["socket", *sorted(SERVICE_UNITS)],
+        help="print a systemd unit for the other options and exit",
+    )
     return parser
 
 

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from trioet.server.places import SYSTEM_ROUTER_SOCKET
+
 # Two settings that look forgotten and must stay away: PrivateUsers= would hide from
 # SO_PEERCRED who registers, and RuntimeDirectoryPreserve= would, with DynamicUser=, move
 # the directory to where no user's keeper can reach the socket (systemd.exec(5)).
@@ -28,7 +30,7 @@ After=network.target
 
 [Service]
 Type=notify
-ExecStart={program} serve --socket /run/trioet/router.sock
+ExecStart={command}
 ExecReload=kill -HUP $MAINPID
 Restart=on-failure
 KillMode=process
@@ -77,7 +79,7 @@ Description=trioet, remote shells that survive the network
 
 [Service]
 Type=notify
-ExecStart={program} serve
+ExecStart={command}
 ExecReload=kill -HUP $MAINPID
 Restart=on-failure
 KillMode=process
@@ -98,7 +100,7 @@ SOCKET_UNIT: Final = """\
 Description=trioet's port
 
 [Socket]
-ListenStream=2022
+{listen}
 NoDelay=yes
 Backlog=256
 
@@ -106,12 +108,22 @@ Backlog=256
 WantedBy=sockets.target
 """
 
-UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT, "socket": SOCKET_UNIT}
+SERVICE_UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT}
 
 
-def print_unit(kind: str) -> str:
-    """Return the unit of that kind, naming this installation's own program."""
-    return UNITS[kind].format(program=quoted(program()))
+def service_unit(kind: str, arguments: Sequence[str] = ()) -> str:
+    """The unit of that kind, which runs this installation's own program with these arguments."""
+    own = ["--socket", SYSTEM_ROUTER_SOCKET] if kind == "system" else []
+    return SERVICE_UNITS[kind].format(command=command_line([program(), "serve", *own, *arguments]))
+
+
+def socket_unit(streams: Sequence[str]) -> str:
+    """The unit that listens at these places, as systemd.socket(5) writes them."""
+    lines = [f"ListenStream={stream}" for stream in streams]
+    if any(stream.startswith("[") for stream in streams):
+        # As the router's own sockets: 0.0.0.0 and [::] do not exclude each other.
+        lines.append("BindIPv6Only=ipv6-only")
+    return SOCKET_UNIT.format(listen="\n".join(lines))
 
 
 def program() -> str:
