@@ -70,6 +70,12 @@ class Person:
         """Drag the window to another size."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    def close_window(self) -> None:
+        """Close the terminal: what runs there is told by SIGHUP, and can write no more."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._master, inheritable=False)
+        os.close(nothing)
+
     def mode(self) -> list[object]:
         """The terminal's settings, to be compared."""
         return termios.tcgetattr(self._master)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 import trio
 
+from trioet.demo.ending import until_signal
 from trioet.demo.selftest import selftest
 from trioet.demo.show import show
 from trioet.errors import UsageError
@@ -33,7 +35,7 @@ def main(argv: list[str]) -> int:
     if not options.cut_every > 0:
         raise UsageError(f"--cut-every {options.cut_every:g}: a number of seconds above 0")
     if options.selftest:
-        return trio.run(selftest)
+        return trio.run(until_signal, selftest)
     if not sys.stdin.isatty():
         raise UsageError("the demo needs a terminal; `trioet demo --selftest` does not")
-    return trio.run(show, options.cut_every)
+    return trio.run(until_signal, partial(show, options.cut_every))

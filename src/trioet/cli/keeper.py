@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -30,6 +31,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--listen-fd", type=int, required=True, help="descriptor of the socket to serve"
     )
+    parser.add_argument(
+        "--end-with-stdin", action="store_true", help="be stopped by the end of stdin, too"
+    )
     options = parser.parse_args(argv)
     keep_private()
     raise_limit()
@@ -38,25 +42,38 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.info("keeper %d of trioet %s", os.getpid(), __version__)
     os.set_inheritable(options.listen_fd, False)
-    trio.run(_serve, socket.socket(fileno=options.listen_fd))
+    listener = socket.socket(fileno=options.listen_fd)
+    trio.run(_serve, listener, options.end_with_stdin)
     return 0
 
 
-async def _serve(listener: socket.socket) -> None:
+async def _serve(listener: socket.socket, end_with_stdin: bool) -> None:
     path = keeper_socket()
     keeper = Keeper()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_on_sigterm, keeper, nursery.cancel_scope)
+
+        def end() -> None:
+            keeper.end_sessions("the keeper of this user's sessions was stopped")
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(_end_on_sigterm, end)
+        if end_with_stdin:
+            nursery.start_soon(_end_with_stdin, end)
         await keeper.run(listener)
         nursery.cancel_scope.cancel()
     _remove(path)
 
 
-async def _end_on_sigterm(keeper: Keeper, scope: trio.CancelScope) -> None:
+async def _end_on_sigterm(end: Callable[[], None]) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
-            keeper.end_sessions("the keeper of this user's sessions was stopped")
-            scope.cancel()
+            end()
+
+
+async def _end_with_stdin(end: Callable[[], None]) -> None:
+    """Nobody writes there: all that can be read is the end."""
+    await trio.lowlevel.wait_readable(0)
+    end()
 
 
 def _remove(path: str) -> None:

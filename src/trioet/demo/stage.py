@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import trio
 
@@ -37,6 +37,8 @@ from trioet.server.router import Router
 
 HOST = "demo"
 REPLAY_MEMORY = 256 * 1024 * 1024
+KEEPERS_END_S = 10.0
+"""How long a keeper may take to end its sessions, before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,13 @@ async def open_stage() -> AsyncIterator[Stage]:
     os.environ["TRIOET_RUNTIME_DIR"] = directory
     try:
         check_socket_place(router_socket_to_serve())  # told now, and not out of a nursery
-        with _keeper():
-            async with trio.open_nursery() as nursery:
-                router_port = await _start_router(nursery)
-                cutter = Cutter(router_port)
-                port = await nursery.start(cutter.serve)
-                ssh = await _start_ssh(nursery, directory)
-                yield Stage(ssh, cutter, port)
-                nursery.cancel_scope.cancel()
+        async with _open_keeper(), trio.open_nursery() as nursery:
+            router_port = await _start_router(nursery)
+            cutter = Cutter(router_port)
+            port = await nursery.start(cutter.serve)
+            ssh = await _start_ssh(nursery, directory)
+            yield Stage(ssh, cutter, port)
+            nursery.cancel_scope.cancel()
     finally:
         if previous is None:
             del os.environ["TRIOET_RUNTIME_DIR"]
@@ -81,28 +82,41 @@ async def open_stage() -> AsyncIterator[Stage]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@contextmanager
-def _keeper() -> Iterator[None]:
-    """A keeper, for as long as the stage stands; it ends however that ends."""
-    with bind_keeper() as keeper:
-        try:
-            yield
-        finally:
-            keeper.send_signal(signal.SIGTERM)
+@asynccontextmanager
+async def _open_keeper() -> AsyncIterator[None]:
+    """A keeper, for as long as the stage stands; it ends however that ends.
+
+    It notices by its stdin, the other end of which is ours alone: also when we are killed.
+    """
+    keeper = await _start_keeper()
+    assert keeper.stdin is not None
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await keeper.stdin.aclose()
+            with trio.move_on_after(KEEPERS_END_S):
+                await keeper.wait()
+            keeper.kill()  # does nothing to one that has ended
+            await keeper.wait()
 
 
-def bind_keeper() -> subprocess.Popen[bytes]:
+async def _start_keeper() -> trio.Process:
     """Start a keeper as a child of ours, where `trioet terminal` will look for one."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(keeper_socket())
         listener.listen(8)
         fd = listener.fileno()
-        command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper", "--listen-fd", str(fd)]
-        log = os.path.join(make_runtime_dir(), "keeper.log")
-        with open(log, "wb") as log_file:
-            return subprocess.Popen(
-                command, pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file
+        command = [sys.executable, "-P", "-m", "trioet.cli.main", "keeper"]
+        command += ["--listen-fd", str(fd), "--end-with-stdin"]
+        with _keeper_log() as log_file:
+            return await trio.lowlevel.open_process(
+                command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=log_file, stderr=log_file
             )
+
+
+def _keeper_log() -> BinaryIO:
+    return open(os.path.join(make_runtime_dir(), "keeper.log"), "wb")
 
 
 async def _start_router(nursery: trio.Nursery) -> int:
