@@ -44,7 +44,7 @@ KbdInteractiveAuthentication no
 PrintMotd no
 UseDNS no
 LogLevel INFO
-AcceptEnv TRIOET_TEST_*
+AcceptEnv TRIOET_TEST_* LC_*
 Subsystem sftp internal-sftp
 SetEnv PATH={directory}/bin:{system_path} HOME={directory}/home
 """

@@ -6,6 +6,7 @@ import os
 import sys
 from importlib import import_module
 
+from trioet.cli.coercion import undo_coercion
 from trioet.cli.importing import imported
 from trioet.errors import TrioetError, UsageError
 
@@ -82,6 +83,7 @@ def open_streams() -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
     open_streams()
+    undo_coercion()
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
         build_parser().parse_args(arguments)

@@ -30,6 +30,7 @@ from trioet.bootstrap.credentials import (
 )
 from trioet.bootstrap.guest_line import MAX_GUEST_LINE, GuestLine, parse_guest_line
 from trioet.bootstrap.relay_line import parse_relay_line
+from trioet.cli.coercion import undo_coercion
 from trioet.errors import LocalError, StepFailed, TrioetError
 from trioet.server.places import keeper_socket, make_runtime_dir
 from trioet.server.request import (
@@ -102,6 +103,7 @@ def main(argv: list[str]) -> int:
 
 def etterminal() -> int:
     """The console script of the same name, for `et` clients: the same, by ET's name."""
+    undo_coercion()
     return main(sys.argv[1:])
 
 

@@ -129,11 +129,9 @@ def _name(finding: Finding) -> str:
 
 
 def speaks_utf8(environment: Mapping[str, str]) -> bool:
-    """Does the user's locale? Python itself makes C a C.UTF-8 (PEP 538), which does not count."""
-    chosen = environment.get("LC_ALL")
-    if not chosen and environment.get("LC_CTYPE") != "C.UTF-8":
-        chosen = environment.get("LC_CTYPE")
-    name = chosen or environment.get("LANG", "")
+    """Does the user's locale?"""
+    chosen = (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    name = next(filter(None, chosen), "")
     return name.lower().replace("-", "").endswith("utf8")
 
 
