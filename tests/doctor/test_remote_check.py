@@ -33,7 +33,11 @@ class FarSide:
         program = shutil.which(shell)
         if program is None:
             pytest.skip(f"{shell} is not installed")
-        environment = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home)}
+        environment = {
+            "PATH": f"{self.bin}:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "TERMINFO_DIRS": f":{self.home}/shared",
+        }
         done = subprocess.run(
             [program, "-c", command],
             env={**environment, "SHELL": program},
@@ -91,8 +95,9 @@ def test_of_one_that_does_not_know_the_question_the_version_is_told(
 def test_a_host_without_any_tells_what_could_be_done(far_side: FarSide, shell: str) -> None:
     far_side.put(far_side.home / "venv/bin/trioet", "")
     far_side.put(far_side.home / ".hidden/bin/trioet", "")
-    (far_side.home / ".terminfo/q").mkdir(parents=True)
-    (far_side.home / ".terminfo/q/quaint").touch()
+    for place in (".terminfo", "shared"):
+        (far_side.home / place / "q").mkdir(parents=True)
+        (far_side.home / place / "q/quaint").touch()
 
     report = far_side.run(check_command(term="quaint"), shell)
 
@@ -101,7 +106,10 @@ def test_a_host_without_any_tells_what_could_be_done(far_side: FarSide, shell: s
         f"{far_side.home}/venv/bin/trioet",
         f"{far_side.home}/.hidden/bin/trioet",
     )
-    assert report.said["terminfo"] == (f"{far_side.home}/.terminfo",)
+    assert report.said["terminfo"] == (
+        f"{far_side.home}/.terminfo",
+        f"{far_side.home}/shared",
+    )
     assert report.one("time").isdecimal()
     assert report.one("user")
     assert "python" in report.said

@@ -208,6 +208,19 @@ async def test_an_unknown_term_is_replaced_with_a_notice() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_term_that_the_client_brings_a_description_of_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "mine").touch()
+    async with trio.open_nursery() as nursery:
+        session = Session(nursery, term="mine")
+        session.connect()
+        dirs = os.fsencode(tmp_path)
+        session.begin(run(b"printf %s $TERM", pty=True, TERMINFO_DIRS=dirs, TERM=b"other"))
+        await session.until_over()
+        assert session.shown() == b"mine"
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_the_client_sends_is_in_the_environment(session: Session) -> None:
     session.connect()
     session.begin(run(b"printf %s $FOO", pty=False, FOO=b"b\xe4r"))

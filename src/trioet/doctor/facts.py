@@ -163,7 +163,7 @@ def router_facts(server_fifo: str = "") -> dict[str, Any]:
 
 def terminfo_facts(term: str) -> dict[str, Any]:
     """Is there a description of this terminal?"""
-    return {"term": term, "known": known_term(term)[0] == term}
+    return {"term": term, "known": known_term(term, os.environb)[0] == term}
 
 
 def user_name() -> str:

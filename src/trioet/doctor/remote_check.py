@@ -18,8 +18,8 @@ LINES: Final = b"1\n2\n"
 first, a start-up file has taken it, as it would take the passkey."""
 
 TERMINFO: Final = (
-    "$TERMINFO $HOME/.terminfo /etc/terminfo /lib/terminfo /usr/share/terminfo "
-    "/usr/lib/terminfo /usr/local/share/terminfo"
+    '$TERMINFO $HOME/.terminfo $(echo "$TERMINFO_DIRS" | tr : " ") '
+    "/etc/terminfo /lib/terminfo /usr/share/terminfo /usr/lib/terminfo /usr/local/share/terminfo"
 )
 """As trioet.session.terminfo looks for it."""
 

@@ -373,18 +373,18 @@ class TerminalSession:
         return SessionOver(status=status) if status >= 0 else SessionOver(signal=-status)
 
     async def _start(self, wish: Exec, tunnels: Mapping[bytes, bytes]) -> Shell:
-        term, notice = known_term(self._origin.term)
         assert self._payload is not None
         environment = user_environment(
             self._origin.environment,
             self._payload.environment,
             {
-                b"TERM": os.fsencode(term),
                 b"ET_VERSION": ET_VERSION,
                 b"TRIOET_SESSION": self._origin.name.encode(),
                 **tunnels,
             },
         )
+        term, notice = known_term(self._origin.term, environment)
+        environment[b"TERM"] = os.fsencode(term)
         if self._grant is not None:
             program = self._grant.program(environment)
         elif wish.command is None:
