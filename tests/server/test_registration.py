@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -222,6 +223,12 @@ async def test_an_id_that_was_taken_meanwhile_is_offered_until_it_is_ours(
         returned.stage.answer(refused=refused)
     await returned.nothing_is_offered()
     assert OFFER_AGAIN_S <= GRACE_S / 2
+
+
+async def test_where_nothing_was_refused_nobody_looks_at_the_clock(stage: Stage) -> None:
+    await stage.registered()
+    await wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
 
 
 async def test_an_id_that_is_said_to_be_free_again_is_offered_at_once(returned: Returned) -> None:

@@ -146,6 +146,8 @@ class RouterRegistration:
 
     async def _offer_again(self) -> None:
         while True:
+            while not self._refused:
+                await self._answers.park()
             await trio.sleep(OFFER_AGAIN_S)
             self._offer(self._refused)
 
