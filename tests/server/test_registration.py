@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -270,6 +272,63 @@ async def test_a_router_that_was_away_is_found_soon_after_its_return(
     longest = min(max(FIRST_PAUSE_S, PAUSE_SHARE * away_s), MAX_PAUSE_S)
     assert trio.current_time() - begun <= longest
     assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def gone_for_an_hour(stage: Stage) -> float:
+    """Return how many seconds later it is looked for again."""
+    await stage.registered()
+    stage.close()
+    await trio.sleep(3600)
+    await wait_all_tasks_blocked()
+    return trio.lowlevel.current_statistics().seconds_to_next_deadline
+
+
+async def test_a_router_that_is_gone_for_long_is_not_looked_for_but_noticed(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    """Also when it makes its directory anew, and is not ready at once."""
+    assert await gone_for_an_hour(stage) == math.inf
+    shutil.rmtree(os.path.dirname(stage.path))
+    await trio.sleep(3600)
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+    os.mkdir(os.path.dirname(stage.path), 0o700)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as early:
+        early.bind(stage.path)
+        await trio.sleep(FIRST_PAUSE_S)
+        early.listen()
+        early.setblocking(False)
+        stage.listener = early
+        begun = trio.current_time()
+        await stage.accept()
+        assert trio.current_time() - begun <= FIRST_PAUSE_S
+        assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_what_is_there_and_cannot_be_reached_is_tried_again(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    """Here by the wrong kind of socket. It may be that we lack a descriptor for a while."""
+    stage.close()
+    os.unlink(stage.path)
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.bind(stage.path)
+        stream.listen()
+        await trio.sleep(3600)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline <= MAX_PAUSE_S
+
+
+async def test_where_it_would_not_be_noticed_it_is_looked_for(
+    runtime_dir: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runtime_dir)
+    async with trio.open_nursery() as nursery:
+        stage = Stage("router.sock", nursery)
+        await stage.begin()
+        assert await gone_for_an_hour(stage) <= MAX_PAUSE_S
+        stage.open()
+        await stage.accept()
+        nursery.cancel_scope.cancel()
+    stage.close()
 
 
 async def test_a_router_that_is_there_is_back(stage: Stage) -> None:

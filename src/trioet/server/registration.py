@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from trioet.errors import MessageError
+from trioet.server.appearance import watch_appearance
 from trioet.server.local import LOCAL_VERSION, LocalChannel, Message, connect_local
 from trioet.wire.forward import Address
 
@@ -28,6 +29,10 @@ was away: so nobody waits much longer for the keeper than for the router."""
 MAX_PAUSE_S: Final = 5.0
 """Longest pause between two tries to reach a router that is gone. Must stay well below
 the router's own patience, :data:`trioet.server.router.GRACE_S`."""
+
+LOOKED_FOR_S: Final = 60.0
+"""A router that has been gone for longer, or does not serve its socket for longer, is no longer
+looked for, but waited for: where the system will tell that a new socket is there."""
 
 RESTART_S: Final = 2.0
 """A router that went away less than this ago may be restarting: it is waited for."""
@@ -70,6 +75,11 @@ class RouterRegistration:
         """Who waits for the next try to come back."""
         self._pausing = trio.lowlevel.ParkingLot()
         """Between two tries; to unpark it ends the pause."""
+        self._looked_for_since = -math.inf
+        self._is_watched = False
+        """It is told when the router's socket appears."""
+        self._is_absent = False
+        """The last try found nobody there, and did not fail otherwise."""
         self._asked = 0
         self._answered = 0
         self._answers = trio.lowlevel.ParkingLot()
@@ -89,7 +99,8 @@ class RouterRegistration:
         """Try once to reach the router; False when nobody is there."""
         try:
             self._channel = await connect_local(self.path)
-        except OSError:
+        except OSError as error:
+            self._is_absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
             return False
         return True
 
@@ -164,16 +175,39 @@ class RouterRegistration:
             self._answers.unpark_all()
 
     async def _come_back(self) -> None:
-        begun = trio.current_time()
-        while not await self.connect():
+        self._looked_for_since = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            while not await self.connect():
+                self._tried.unpark_all()
+                with trio.move_on_after(self._pause_s()):
+                    await self._pausing.park()
+            # Before it is anybody else's turn, who might ask for something on the new connection.
+            self._asked = self._answered = 0
+            self._offer(self._ids)
             self._tried.unpark_all()
-            pause = max(FIRST_PAUSE_S, PAUSE_SHARE * (trio.current_time() - begun))
-            with trio.move_on_after(min(pause, MAX_PAUSE_S)):
-                await self._pausing.park()
-        self._asked = self._answered = 0
-        self._offer(self._ids)
-        self._tried.unpark_all()
+            nursery.cancel_scope.cancel()
         log.info("back at the router at %s with %d sessions", self.path, len(self._ids))
+
+    async def _watch(self) -> None:
+        """Not from the start: all keepers would come at the same moment to a router that has
+        just been restarted."""
+        await trio.sleep(LOOKED_FOR_S)
+        try:
+            await watch_appearance(self.path, self._appeared)
+        finally:
+            self._is_watched = False
+
+    def _appeared(self) -> None:
+        self._is_watched = True
+        self._looked_for_since = trio.current_time()
+        self._pausing.unpark_all()
+
+    def _pause_s(self) -> float:
+        looked_for_s = trio.current_time() - self._looked_for_since
+        if self._is_watched and self._is_absent and looked_for_s >= LOOKED_FOR_S:
+            return math.inf
+        return min(max(FIRST_PAUSE_S, PAUSE_SHARE * looked_for_s), MAX_PAUSE_S)
 
     def _offer(self, ids: set[bytes]) -> None:
         relays = ids & self._relays.keys()
