@@ -22,7 +22,7 @@ from trioet.bootstrap.ssh_backend import OPENSSH, asyncssh_backend
 from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_send
 from trioet.cli.chained import cannot_relay
 from trioet.cli.connect_options import ConnectOptions, parse_escape
-from trioet.cli.ending import ending_signals
+from trioet.cli.ending import ending_signals, until_ended
 from trioet.cli.passage import Passage, find_passage
 from trioet.cli.private import keep_private
 from trioet.cli.session_ways import SessionWays
@@ -45,47 +45,12 @@ def connect_by_openssh(
     options: ConnectOptions, ssh: RunningSsh, config: RunningSsh, run: RunSession
 ) -> int:
     """Take over a started ssh and `ssh -G`; return the session's exit status."""
-    return trio.run(_until_ended, partial(connect, options, ssh, config, run))
+    return trio.run(until_ended, partial(connect, options, ssh, config, run))
 
 
 def connect_by_asyncssh(options: ConnectOptions, line: bytes, run: RunSession) -> int:
     """Do without an ssh program; return the session's exit status."""
-    return trio.run(_until_ended, partial(connect_without_ssh, options, line, run))
-
-
-async def _until_ended(work: Callable[[], Awaitable[int]]) -> int:
-    """Do it; a signal that is to end us ends what it has started as well.
-
-    Raises:
-      KeyboardInterrupt: it was SIGINT.
-      StepFailed: it was another; or it has failed.
-    """
-    status = 0
-    failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
-    ended: signal.Signals | None = None
-
-    async def heed_signals(task_status: trio.TaskStatus[None]) -> None:
-        nonlocal ended
-        with ending_signals() as signals:
-            task_status.started()
-            async for number in signals:
-                ended = ended or signal.Signals(number)
-                nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(heed_signals)
-        try:
-            status = await work()
-        except TrioetError as error:
-            failure = error
-        nursery.cancel_scope.cancel()
-    if ended is signal.SIGINT:
-        raise KeyboardInterrupt
-    if ended is not None:
-        raise StepFailed("session", f"ended by {ended.name}")
-    if failure is not None:
-        raise failure
-    return status
+    return trio.run(until_ended, partial(connect_without_ssh, options, line, run))
 
 
 async def connect(

@@ -8,7 +8,7 @@ from functools import partial
 
 import trio
 
-from trioet.demo.ending import until_signal
+from trioet.cli.ending import until_ended
 from trioet.demo.selftest import selftest
 from trioet.demo.show import show
 from trioet.errors import UsageError
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     if not options.cut_every > 0:
         raise UsageError(f"--cut-every {options.cut_every:g}: a number of seconds above 0")
     if options.selftest:
-        return trio.run(until_signal, selftest)
+        return trio.run(until_ended, selftest)
     if not sys.stdin.isatty():
         raise UsageError("the demo needs a terminal; `trioet demo --selftest` does not")
-    return trio.run(until_signal, partial(show, options.cut_every))
+    return trio.run(until_ended, partial(show, options.cut_every))
