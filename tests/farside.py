@@ -20,7 +20,7 @@ from keepers import end_keepers
 from ports import free_ports
 
 SOURCE = str(Path(trioet.__file__).parents[1])
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class FarSide:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Person:

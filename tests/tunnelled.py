@@ -19,7 +19,7 @@ from farside import FarSide
 from ports import free_ports
 from ptys import Person, at_terminal
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 DATAGRAM_SIZES = (1400, 0, 1, 9000, 65507)
 
 EVERYWHERE_HERE = "127.0.0.2"

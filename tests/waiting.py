@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import trio
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 async def until(happened: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

@@ -194,18 +194,18 @@ async def test_what_takes_the_routers_port_meanwhile_is_not_believed(far_side: F
     """Another program there, which hangs up, or talks nonsense: the client goes on trying."""
     async with house(far_side) as live:
         far_side.stop_router(signal.SIGTERM)
-        answers = iter([b"", b"SSH-2.0-OpenSSH_9.2\r\n", bytes(100), b"\xff" * 100])
+        answers = [b"", b"SSH-2.0-OpenSSH_9.2\r\n", bytes(100), b"\xff" * 100]
 
         async def another_program(stream: trio.SocketStream) -> None:
             with suppress(trio.BrokenResourceError):
-                await stream.send_all(next(answers, b""))
+                await stream.send_all(answers.pop() if answers else b"")
             await stream.aclose()
 
         (listener,) = await trio.open_tcp_listeners(live.port, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, another_program, [listener])
             await cut(live.cutter)
-            await until(lambda: next(answers, None) is None)
+            await until(lambda: not answers)
             nursery.cancel_scope.cancel()
         far_side.start_router(live.port)
         await live.check_all_live()
