@@ -153,7 +153,7 @@ class RouterRegistration:
                 if self._channel is not None:
                     await self._follow(self._channel)
                     log.info("the router at %s went away", self.path)
-                await self._come_back()
+                await self._come_back(nursery)
 
     async def _offer_again(self) -> None:
         while True:
@@ -174,29 +174,28 @@ class RouterRegistration:
             self._lost_at = trio.current_time()
             self._answers.unpark_all()
 
-    async def _come_back(self) -> None:
+    async def _come_back(self, nursery: trio.Nursery) -> None:
         self._looked_for_since = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch)
-            while not await self.connect():
-                self._tried.unpark_all()
-                with trio.move_on_after(self._pause_s()):
-                    await self._pausing.park()
-            # Before it is anybody else's turn, who might ask for something on the new connection.
-            self._asked = self._answered = 0
-            self._offer(self._ids)
+        watching = trio.CancelScope()
+        nursery.start_soon(self._watch, watching)
+        while not await self.connect():
             self._tried.unpark_all()
-            nursery.cancel_scope.cancel()
+            with trio.move_on_after(self._pause_s()):
+                await self._pausing.park()
+        watching.cancel()
+        self._asked = self._answered = 0
+        self._offer(self._ids)
+        self._tried.unpark_all()
         log.info("back at the router at %s with %d sessions", self.path, len(self._ids))
 
-    async def _watch(self) -> None:
+    async def _watch(self, scope: trio.CancelScope) -> None:
         """Not from the start: all keepers would come at the same moment to a router that has
         just been restarted."""
-        await trio.sleep(LOOKED_FOR_S)
-        try:
+        with scope:
+            await trio.sleep(LOOKED_FOR_S)
             await watch_appearance(self.path, self._appeared)
-        finally:
-            self._is_watched = False
+        self._is_watched = False
+        self._pausing.unpark_all()
 
     def _appeared(self) -> None:
         self._is_watched = True
