@@ -18,6 +18,7 @@ from trioet.bootstrap.relay_line import MAX_HOST
 from trioet.server.local import LocalChannel, bind_local
 from trioet.server.registration import (
     FIRST_PAUSE_S,
+    HUNG_UP_S,
     IDS_PER_MESSAGE,
     MAX_PAUSE_S,
     OFFER_AGAIN_S,
@@ -301,6 +302,16 @@ async def test_a_router_that_is_gone_for_long_is_not_looked_for_but_noticed(
         await stage.accept()
         assert trio.current_time() - begun <= FIRST_PAUSE_S
         assert await stage.asked() == {"v": 1, "add": [ID.decode()]}
+
+
+async def test_a_router_that_hangs_up_at_once_is_not_asked_at_once_again(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
+    begun = trio.current_time()
+    for _ in range(10):
+        stage.router.close()
+        await stage.accept()
+    assert trio.current_time() - begun >= 10 * HUNG_UP_S
 
 
 async def test_where_it_would_be_noticed_no_more_it_is_looked_for_again(

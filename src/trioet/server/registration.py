@@ -34,6 +34,10 @@ LOOKED_FOR_S: Final = 60.0
 """A router that has been gone for longer, or does not serve its socket for longer, is no longer
 looked for, but waited for: where the system will tell that a new socket is there."""
 
+HUNG_UP_S: Final = 1.0
+"""Who hangs up sooner, and has answered nothing, does not want us, because this user has too many
+keepers, say: the next try comes so much later."""
+
 RESTART_S: Final = 2.0
 """A router that went away less than this ago may be restarting: it is waited for."""
 
@@ -75,6 +79,7 @@ class RouterRegistration:
         """Who waits for the next try to come back."""
         self._pausing = trio.lowlevel.ParkingLot()
         """Between two tries; to unpark it ends the pause."""
+        self._connected_at = -math.inf
         self._looked_for_since = -math.inf
         self._is_watched = False
         """It is told when the router's socket appears."""
@@ -102,6 +107,7 @@ class RouterRegistration:
         except OSError as error:
             self._is_absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
             return False
+        self._connected_at = trio.current_time()
         return True
 
     async def is_back(self) -> bool:
@@ -178,6 +184,9 @@ class RouterRegistration:
         self._looked_for_since = trio.current_time()
         watching = trio.CancelScope()
         nursery.start_soon(self._watch, watching)
+        if not self._answered and trio.current_time() - self._connected_at < HUNG_UP_S:
+            with trio.move_on_after(HUNG_UP_S):
+                await self._pausing.park()
         while not await self.connect():
             self._tried.unpark_all()
             with trio.move_on_after(self._pause_s()):
@@ -195,7 +204,8 @@ class RouterRegistration:
             await trio.sleep(LOOKED_FOR_S)
             await watch_appearance(self.path, self._appeared)
         self._is_watched = False
-        self._pausing.unpark_all()
+        if not scope.cancelled_caught:
+            self._pausing.unpark_all()  # it will not be told any more
 
     def _appeared(self) -> None:
         self._is_watched = True
