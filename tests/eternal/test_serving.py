@@ -193,7 +193,7 @@ async def test_a_client_that_stays_away_is_given_up() -> None:
         except trio.BrokenResourceError as error:
             ends.append(str(error))
 
-    async with net(watch, abandoned_after=0.1) as made:
+    async with net(watch, abandoned_after=2.0) as made:
         with patch.object(opening, "DENIED_S", 0.0):
             async with open_eternal_stream("127.0.0.1", made.port, psk=PSK) as stream:
                 await stream.send_all(b"x")
@@ -205,25 +205,25 @@ async def test_a_client_that_stays_away_is_given_up() -> None:
                 # And is told when it comes again.
                 with pytest.raises(trio.BrokenResourceError, match="does not know the session"):
                     await stream.receive_some()
-        assert ends == ["the client has been away for 0.1 s"]
+        assert ends == ["the client has been away for 2 s"]
         assert made.server.statistics().sessions == 0
 
 
 async def test_a_client_gives_up_when_it_was_told_to() -> None:
     async with (
         net(echo) as made,
-        open_eternal_stream("127.0.0.1", made.port, psk=PSK, give_up_after=0.1) as stream,
+        open_eternal_stream("127.0.0.1", made.port, psk=PSK, give_up_after=2.0) as stream,
     ):
         await stream.send_all(b"x")
         await stream.receive_some()
         made.cutter.refuse = True
         made.cutter.cut()
         await stream.send_all(b"lost")
-        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+        with pytest.raises(trio.BrokenResourceError, match="no connection for 2 s"):
             await stream.receive_some()
-        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+        with pytest.raises(trio.BrokenResourceError, match="no connection for 2 s"):
             await stream.send_all(b"x")
-        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+        with pytest.raises(trio.BrokenResourceError, match="no connection for 2 s"):
             await stream.wait_delivered()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 import trio
@@ -82,6 +83,16 @@ async def test_bytes_are_exact_both_ways_through_cuts(seed: int) -> None:
         assert stream.delivered
 
 
+async def goes_no_further(send: Callable[[], Awaitable[None]]) -> None:
+    """Send until nothing goes any more, however long that takes; then cancel it."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked(0.05)
+        waits = len(nursery.child_tasks)
+        nursery.cancel_scope.cancel()
+    assert waits, "all of it went"
+
+
 async def test_closing_delivers_over_a_connection_that_comes_later() -> None:
     got: list[bytes] = []
 
@@ -127,10 +138,8 @@ async def test_a_peer_that_is_away_bounds_what_is_kept() -> None:
         made.cutter.refuse = True
         made.cutter.cut()
 
-        with trio.move_on_after(0.2) as patience:
-            await client.send_all(bytes(10 * WINDOW))
+        await goes_no_further(partial(client.send_all, bytes(10 * WINDOW)))
 
-        assert patience.cancelled_caught
         statistics = client.statistics()
         assert statistics.bytes_sent == WINDOW
         assert statistics.kept_bytes < 1.1 * WINDOW
@@ -181,11 +190,14 @@ async def test_many_small_messages_are_bounded_too() -> None:
     async with net() as made:
         client, server = await made.pair()
         count = 0
-        with trio.move_on_after(0.5):
-            while True:
+
+        async def send() -> None:
+            nonlocal count
+            while count < 3000:
                 await client.send(b"")
                 count += 1
 
+        await goes_no_further(send)
         assert 1000 < count < 3000
         for _ in range(count):
             assert await server.receive() == b""
@@ -310,9 +322,9 @@ async def test_delivery_can_be_waited_for_from_both_ends() -> None:
 
 async def test_who_waits_for_delivery_is_told_when_there_will_be_none() -> None:
     async with net() as made:
-        client, _ = await made.pair(give_up_after=0.1)
+        client, _ = await made.pair(give_up_after=2.0)
         made.cutter.refuse = True
         made.cutter.cut()
         await client.send_all(b"something")
-        with pytest.raises(trio.BrokenResourceError, match=r"no connection for 0\.1 s"):
+        with pytest.raises(trio.BrokenResourceError, match="no connection for 2 s"):
             await client.wait_delivered()
