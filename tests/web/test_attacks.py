@@ -13,7 +13,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 
 import argon2
 import pytest
@@ -268,12 +270,20 @@ async def test_a_token_is_in_the_fragment_and_nowhere_else(
 
 async def test_the_link_with_the_token_lets_in() -> None:
     code = [sys.executable, "-m", "trioet.cli.main", "web", "-w", "--token", "-p", "0", *CAT]
-    process = await trio.run_process(
-        ["timeout", "-s", "INT", "3", *code], capture_stdout=True, capture_stderr=True, check=False
-    )
-    found = re.search(rb"http://127\.0\.0\.1:\d+/#token=(\S{32,})\n", process.stdout)
-    assert found, process
-    assert found[1] not in process.stderr
+    start = partial(trio.run_process, code, stdout=PIPE, stderr=PIPE, check=False)
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(start)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = b""
+        with trio.fail_after(60):
+            while not said.endswith(b"\n") and (more := await process.stdout.receive_some()):
+                said += more
+            process.send_signal(signal.SIGINT)
+            errors = b"".join([bytes(part) async for part in process.stderr])
+    found = re.search(rb"http://127\.0\.0\.1:\d+/#token=(\S{32,})\n", said)
+    assert found, (said, errors)
+    assert found[1] not in errors
 
 
 async def test_a_guess_costs_time_and_a_right_one_amid_them_too() -> None:
