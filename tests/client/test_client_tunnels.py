@@ -349,7 +349,7 @@ async def test_a_screen_that_is_stopped_stops_no_tunnel(free_tcp_port: int) -> N
                 for _ in range(3):
                     await check_tunnel(there, free_tcp_port)
                 seen = 0
-                with trio.fail_after(10):
+                with trio.fail_after(60):
                     while seen < 3_000_000:  # and then it goes on
                         await trio.lowlevel.wait_readable(shown)
                         seen += len(os.read(shown, 1 << 20))
