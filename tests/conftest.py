@@ -28,6 +28,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 def pytest_configure() -> None:
     quiet_home.enter()
+    # Names that do not exist are asked of this machine's name server, which may never answer.
+    os.environ["RES_OPTIONS"] = "timeout:1 attempts:1"
 
 
 @pytest.fixture(autouse=True, scope="module")
