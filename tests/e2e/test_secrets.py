@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import signal
 import socket
@@ -15,16 +14,10 @@ from pathlib import Path
 import pytest
 
 from farside import FarSide
+from invitations import tell_on, told_in
 from ptys import at_terminal
 
 pytestmark = pytest.mark.e2e
-
-
-def tell_on(far_side: FarSide, copy: Path) -> None:
-    """Have what `trioet terminal` prints copied to where the test can read it."""
-    script = (far_side.sshd.bin / "trioet").read_text()
-    far_side.sshd.put_program("trioet-real", script.partition("\n")[2])
-    far_side.sshd.put_program("trioet", f'trioet-real "$@" | tee {copy}')
 
 
 def command_lines() -> Iterator[bytes]:
@@ -44,7 +37,7 @@ async def test_keys_are_in_no_command_line_environment_log_or_file(
     port = far_side.start_router()
     async with at_terminal(far_side.connect("-v", "-p", str(port)), far_side.environment) as person:
         await person.run(b"true")
-        client_id, passkey = re.findall(rb"IDPASSKEY:(\w{16})/(\w{32})", copy.read_bytes())[0]
+        client_id, passkey = told_in(copy)
         copy.unlink()
         environment = await person.run(b"env")
         for secret in (client_id, passkey):
