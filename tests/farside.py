@@ -35,6 +35,7 @@ class FarSide:
             "TERM": "xterm",
             "LANG": "C.UTF-8",
             "PYTHONPATH": SOURCE,
+            "RES_OPTIONS": os.environ["RES_OPTIONS"],
             "TRIOET_RUNTIME_DIR": str(runtime_dir),
         }
         self._router: subprocess.Popen[bytes] | None = None
@@ -47,7 +48,8 @@ class FarSide:
         start = "main" if name == "trioet" else "etterminal"
         code = f"import sys; from {module} import {start}; sys.exit({start}())"
         command = shlex.join([sys.executable, "-c", code])
-        env = f"TRIOET_RUNTIME_DIR={self.runtime_dir} PYTHONPATH={SOURCE}"
+        names = shlex.quote(os.environ["RES_OPTIONS"])
+        env = f"TRIOET_RUNTIME_DIR={self.runtime_dir} PYTHONPATH={SOURCE} RES_OPTIONS={names}"
         self.sshd.put_program(name, f'{env} exec {command} "$@"')
 
     def connect(self, *arguments: str) -> list[str]:
