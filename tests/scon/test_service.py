@@ -160,6 +160,147 @@ async def test_a_unix_socket_for_management_goes_on_to_the_successor(serve: Serv
     await until(lambda: is_zombie(heir), 60)
 
 
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+async def test_a_management_port_goes_on_to_the_successor_however_it_is_written(
+    serve: Serve, host: str
+) -> None:
+    async with echo() as backend, trio.open_nursery() as nursery:
+        serve.configure(backend, manager=f"{host}:{serve.manager}")
+        await begin(serve, nursery)
+
+        serve.signal(signal.SIGUSR2)
+        await until(lambda: "serves now" in serve.log or "goes on" in serve.log, 60)
+        assert "serves now" in serve.log, serve.log
+        heir = int(serve.log.partition("INFO process ")[2].split()[0])
+        assert await serve.ended() == 0
+        os.kill(heir, signal.SIGTERM)
+        await until(lambda: is_zombie(heir), 60)
+
+
+async def begin(serve: Serve, nursery: trio.Nursery, **environment: str) -> None:
+    """Start it, wherever it is managed; return when it serves."""
+    starting = trio.CancelScope()
+
+    async def start() -> None:
+        with starting:
+            await serve.start(**environment)
+
+    nursery.start_soon(start)
+    log = serve.place / "log"
+    await until(lambda: log.exists() and "serving on" in serve.log, 60)
+    starting.cancel()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_signals_are_followed_as_soon_as_it_is_ready(
+    serve: Serve, number: signal.Signals
+) -> None:
+    path = str(serve.place / "notify")
+    serve.configure(1)
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        await manager.bind(path)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(begin_quietly, serve, path)
+            with trio.fail_after(60):
+                assert await manager.recv(100) == b"READY=1"
+            serve.signal(number)
+            if number == signal.SIGHUP:
+                await until(lambda: serve.process is None or serve.process.poll() is not None
+                            or "configuration reloaded" in serve.log, 60)  # fmt: skip
+                serve.signal(signal.SIGTERM)
+            assert await serve.ended() == 0
+            nursery.cancel_scope.cancel()
+
+
+async def begin_quietly(serve: Serve, notify: str) -> None:
+    with suppress(AssertionError):  # it may have ended before it was asked
+        await serve.start(NOTIFY_SOCKET=notify)
+
+
+GATE = """
+import os, time
+if os.path.exists("gate"):
+    open("reached", "w").close()
+    while os.path.exists("gate"):
+        time.sleep(0.01)
+def announce(call):
+    return b""
+"""
+"""A hook whose process comes no further as long as there is a file of that name."""
+
+
+async def begin_successor(serve: Serve) -> int:
+    """Start one, and a successor that waits; its process id."""
+    (serve.place / "gates.py").write_text(GATE)
+    serve.configure(1, 'upstream_option.hook = "gates:announce"')
+    await serve.start(PYTHONPATH=f"{serve.place}:{os.environ.get('PYTHONPATH', '')}")
+    (serve.place / "gate").touch()
+    serve.signal(signal.SIGUSR2)
+    await until((serve.place / "reached").exists, 60)
+    (heir,) = serve.children
+    return heir
+
+
+async def test_sigterm_ends_it_also_while_a_successor_starts(serve: Serve) -> None:
+    heir = await begin_successor(serve)
+    serve.signal(signal.SIGUSR2)
+    await until(lambda: "on its way already" in serve.log, 60)
+
+    serve.signal(signal.SIGTERM)
+
+    assert await serve.ended() == 0
+    await until(lambda: is_zombie(heir), 60)
+
+
+async def test_a_successor_serves_also_when_its_predecessor_was_killed(serve: Serve) -> None:
+    heir = await begin_successor(serve)
+    serve.signal(signal.SIGKILL)
+    assert await serve.ended() == -signal.SIGKILL
+
+    (serve.place / "gate").unlink()
+    await until(lambda: serve.log.count("serving on") == 2 or is_zombie(heir), 60)
+
+    assert await serve.is_healthy()
+    assert "Traceback" not in serve.log
+    os.kill(heir, signal.SIGTERM)
+    await until(lambda: is_zombie(heir), 60)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_configuration_that_is_shown_is_the_one_in_use(
+    serve: Serve, workers: int
+) -> None:
+    async with echo() as backend:
+        serve.configure(backend, workers=workers)
+        await serve.start()
+        _, before = await serve.get("/config")
+
+        serve.configure(backend, "scp.reuse_time = 77", workers=workers, tcp="127.0.0.1:1")
+        for _ in range(2):
+            assert await serve.get("/reload", "POST") == (200, "succeed\n")
+        assert serve.log.count("tcp has changed, which takes a restart") == 2 * workers
+        _, after = await serve.get("/config")
+        assert after == before.replace("reuse_time = 30.0", "reuse_time = 77.0") != before
+
+        serve.configure(backend, 'scp.psk_file = "/no/such/key"', workers=workers)
+        assert (await serve.get("/reload", "POST"))[0] == 500
+        assert (await serve.get("/config"))[1] == after
+
+
+@pytest.mark.parametrize("key", ["tcp", "manager"])
+async def test_what_can_be_no_name_is_told_in_a_line(serve: Serve, key: str) -> None:
+    (serve.place / "token").write_text("0123456789abcdef")
+    (serve.place / "token").chmod(0o600)
+    token = f'manager_option.token_file = "{serve.place}/token"'
+    serve.configure(1, token, **{key: "a..b:1"})
+
+    with pytest.raises(AssertionError, match=r"trioet: cannot listen on a\.\.b"):
+        await serve.start()
+
+    assert await serve.ended() == 255
+    assert "Traceback" not in serve.log
+
+
 async def metrics_at(path: Path) -> str:
     while True:
         try:

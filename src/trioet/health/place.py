@@ -89,8 +89,10 @@ def listen(place: Place, token: str | None) -> socket.socket:
             place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         return socket.create_server(found[0][4], family=found[0][0], backlog=BACKLOG)
-    except OSError as error:
-        raise LocalError(f"cannot listen on {place}: {error.strerror or error}") from error
+    # What can be no name at all, like one with two dots in a row, is a UnicodeError.
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise LocalError(f"cannot listen on {place}: {why}") from error
 
 
 def _listen_local(path: str) -> socket.socket:

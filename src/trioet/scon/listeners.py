@@ -80,7 +80,7 @@ def open_listeners(
     found: list[socket.socket] = []
     left = list(given)
     for host, port in places:
-        same = [one for one in left if _is_at(one, host, port)]
+        same = [one for one in left if is_at(one, host, port)]
         left = [one for one in left if one not in same]
         found += same
         try:
@@ -90,11 +90,13 @@ def open_listeners(
                     port = probe.getsockname()[1]
             for _ in range(len(same), each):
                 found.append(opener(host, port, shared=True))
-        except OSError as error:
+        # What can be no name at all, like one with two dots in a row, is a UnicodeError.
+        except (OSError, UnicodeError) as error:
             for listener in (*found, *left):
                 listener.close()
+            why = getattr(error, "strerror", None) or error
             raise LocalError(
-                f"cannot listen on {host or '*'} port {port}: {error.strerror or error}; choose "
+                f"cannot listen on {host or '*'} port {port}: {why}; choose "
                 "another place, or stop what listens there"
             ) from error
     for unwanted in left:
@@ -113,14 +115,14 @@ def shares(listeners: Sequence[socket.socket], workers: int) -> list[list[socket
     ]
 
 
-def _is_at(listener: socket.socket, host: str, port: int) -> bool:
+def is_at(listener: socket.socket, host: str, port: int) -> bool:
     """True if this listener is what ``host`` and ``port`` ask for (port 0: any)."""
     name = listener.getsockname()
     if port not in (0, name[1]):
         return False
     if not host:
         return name[0] in ("::", "0.0.0.0")
-    with suppress(OSError):
+    with suppress(OSError, UnicodeError):
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
         return any(address[0] == name[0] for *_, address in found)
     return False

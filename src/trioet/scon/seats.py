@@ -96,7 +96,8 @@ def take_seat(directory: str, number: int | None = None) -> Seat | None:
                 return None
             return _sit(_path(directory, number), number)
     except OSError as error:
-        raise LocalError(f"cannot use {directory} for sockets: {error.strerror}") from error
+        why = error.strerror or error  # the latter of a path that is too long
+        raise LocalError(f"cannot use {directory} for sockets: {why}") from error
 
 
 def _sit(path: str, number: int) -> Seat:

@@ -15,7 +15,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -24,10 +26,10 @@ import trio
 from trioet.errors import LocalError, TrioetError
 from trioet.health.endpoint import Answer, Endpoint, Health
 from trioet.health.metrics import Metric
-from trioet.health.place import listen, parse_place, read_token
+from trioet.health.place import Place, listen, parse_place, read_token
 from trioet.scon import inherited
 from trioet.scon.config import SconConfig, dump
-from trioet.scon.listeners import bind_udp, open_listeners
+from trioet.scon.listeners import bind_udp, is_at, open_listeners
 from trioet.scon.serving import Serving
 from trioet.scon.workers import Workers
 
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 
 SUCCESSOR_S: Final = 60.0
 """How long a successor may take until it serves; then it is ended, and nothing has changed."""
+
+FOLLOWED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2)
 
 TOML: Final = "application/toml"
 
@@ -120,6 +124,7 @@ class Service:
                 config, surroundings.reread, directory, self._listeners, self._relays, self._kcp
             )
         self._managing = trio.CancelScope()
+        self._giving_way = False
         self._ending = False
 
     @property
@@ -132,15 +137,19 @@ class Service:
 
         Cancellation ends the sessions.
         """
-        names = ", ".join(f"{host}:{port}" for host, port in self.addresses)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self._work, nursery.cancel_scope)
-            nursery.start_soon(self._manage)
-            log.info("serving on %s", names)
-            self._tell_ready()
-            await self._follow_signals(nursery)
-            self._notify("STOPPING=1")
-            nursery.cancel_scope.cancel()
+        with trio.open_signal_receiver(*FOLLOWED) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, nursery)
+                await self._follow(signals, nursery)
+                self._notify("STOPPING=1")
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self, nursery: trio.Nursery) -> None:
+        await nursery.start(self._work, nursery.cancel_scope)
+        nursery.start_soon(self._manage)
+        places = dict.fromkeys(f"{host}:{port}" for host, port in self.addresses)
+        log.info("serving on %s", ", ".join(places))
+        self._tell_ready()
 
     async def _work(
         self,
@@ -153,8 +162,8 @@ class Service:
 
     def _tell_ready(self) -> None:
         for waiting in self._predecessor:
-            waiting.send(b"1")
-            waiting.close()
+            with waiting, suppress(BrokenPipeError):  # it may have been killed meanwhile
+                waiting.send(b"1")
         self._notify("READY=1")
 
     async def _manage(self) -> None:
@@ -183,27 +192,46 @@ class Service:
             self._notify("READY=1")
         return Answer("succeed\n")
 
-    async def _follow_signals(self, nursery: trio.Nursery) -> None:
+    async def _follow(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
         """Returns when it is time to end now."""
-        followed = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR2)
-        with trio.open_signal_receiver(*followed) as signals:
-            async for number in signals:
-                match number:
-                    case signal.SIGHUP:
-                        await self._reload()
-                    case signal.SIGQUIT:
-                        log.info("no new sessions; this ends with the last")
-                        self._ending = True
-                        nursery.start_soon(self._crew.drain)
-                    case signal.SIGUSR2 if self._ending:
-                        log.warning("this process ends already; SIGUSR2 is ignored")
-                    case signal.SIGUSR2:
-                        await self._give_way()
-                    case _:
-                        return
+        async for number in signals:
+            match number:
+                case signal.SIGHUP:
+                    await self._reload()
+                case signal.SIGQUIT:
+                    log.info("no new sessions; this ends with the last")
+                    self._ending = True
+                    nursery.start_soon(self._crew.drain)
+                case signal.SIGUSR2 if self._ending:
+                    log.warning("this process ends already; SIGUSR2 is ignored")
+                case signal.SIGUSR2 if self._giving_way:
+                    log.warning("a successor is on its way already; SIGUSR2 is ignored")
+                case signal.SIGUSR2:
+                    self._giving_way = True
+                    nursery.start_soon(self._give_way)
+                case _:
+                    return
 
     async def _give_way(self) -> None:
-        """Let a successor serve, and end with the last session; if it does not, go on."""
+        """Let a successor serve, and end with the last session; if it does not, go on.
+
+        Cancellation ends a successor that does not serve yet.
+        """
+        heir = await self._successor()
+        self._giving_way = False
+        if heir is None:
+            return
+        log.info("process %d serves now; this one ends with its last session", heir.pid)
+        self._notify(f"MAINPID={heir.pid}")
+        self._ending = True
+        self._managing.cancel()
+        await self._crew.retire()
+
+    async def _successor(self) -> subprocess.Popen[bytes] | None:
+        """A process that serves in place of this one; None if there is none, and the log says why.
+
+        Cancellation ends it.
+        """
         ours, its = socket.socketpair()
         sockets = {
             inherited.ACTIVATED if self._activated else inherited.CLIENTS: self._listeners,
@@ -218,17 +246,18 @@ class Service:
                     heir = inherited.start_heir(sockets)
             except OSError as error:
                 log.error("no successor could be started: %s", error)
-                return
-            if not await _says_ready(ours):
-                heir.kill()
-                heir.wait()
+                return None
+            serves = False
+            try:
+                serves = await _says_ready(ours)
+            finally:
+                if not serves:
+                    heir.kill()
+                    heir.wait()
+            if not serves:
                 log.error("the successor did not come to serve; this process goes on")
-                return
-        log.info("process %d serves now; this one ends with its last session", heir.pid)
-        self._notify(f"MAINPID={heir.pid}")
-        self._ending = True
-        self._managing.cancel()
-        await self._crew.retire()
+                return None
+        return heir
 
 
 async def _says_ready(sock: socket.socket) -> bool:
@@ -259,7 +288,13 @@ def _open_manager(
     """As is configured now; what a predecessor had elsewhere is closed."""
     place = parse_place(config.manager) if config.manager else None
     for listener in given:
-        if place and listener.getsockname() in (place.path, (place.host, place.port)):
+        if place and _is_at(listener, place):
             return [listener]
         listener.close()
     return [listen(place, token)] if place else []
+
+
+def _is_at(listener: socket.socket, place: Place) -> bool:
+    if place.path:
+        return bool(listener.getsockname() == place.path)
+    return listener.family != socket.AF_UNIX and is_at(listener, place.host, place.port)

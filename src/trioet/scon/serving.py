@@ -15,6 +15,7 @@ import trio
 from trioet.errors import LocalError, PeerError
 from trioet.health.endpoint import Health
 from trioet.health.metrics import Metric, counter, gauge
+from trioet.health.place import read_token
 from trioet.scon.announcing import announcing, load_hook
 from trioet.scon.cluster import Cluster, join
 from trioet.scon.config import SconConfig, read_key
@@ -201,7 +202,8 @@ class Serving:
                 log.warning("%s has changed, which takes a restart (SIGUSR2)", name)
         if self._state != "ok":
             policy = replace(policy, max_sessions=NONE_ANY_MORE)
-        self.server.dial, self.server.policy, self.config = dial, policy, config
+        self.server.dial, self.server.policy = dial, policy
+        self.config = in_use(config, self.config)
         log.info("configuration reloaded")
 
     async def drain(self) -> None:
@@ -229,3 +231,22 @@ def _targets(config: SconConfig) -> Targets:
     option = config.upstream_option
     hook = load_hook(option.hook) if option.hook else None
     return Targets(config.hosts, option, announcing(option.sproto, hook))
+
+
+def check(config: SconConfig) -> None:
+    """See whether what a configuration names can be had.
+
+    Raises:
+      UsageError: the hook, or the file of a key or token, cannot.
+    """
+    _targets(config)
+    config.policy()
+    if config.cluster.redis:
+        read_key(config.cluster.key_file)
+    if config.manager_option.token_file:
+        read_token(config.manager_option.token_file)
+
+
+def in_use(config: SconConfig, before: SconConfig) -> SconConfig:
+    """What is followed once ``config`` was read in place of ``before``."""
+    return replace(config, **{name: getattr(before, name) for name in FIXED})

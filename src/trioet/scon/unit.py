@@ -23,7 +23,7 @@ Wants=network-online.target
 [Service]
 Type=notify
 NotifyAccess=all
-ExecStart={program} scon serve --config /etc/trioet/scon.toml
+ExecStart={command}
 ExecReload=kill -HUP $MAINPID
 Restart=on-failure
 DynamicUser=yes
@@ -58,6 +58,6 @@ WantedBy=multi-user.target
 """
 
 
-def unit(program: str) -> str:
-    """The unit, for a program named as systemd.service(5) wants it."""
-    return UNIT.format(program=program)
+def unit(command: str) -> str:
+    """The unit, for a command line as systemd.service(5) wants it."""
+    return UNIT.format(command=command)

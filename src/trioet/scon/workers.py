@@ -30,7 +30,7 @@ from trioet.scon import inherited
 from trioet.scon.config import SconConfig
 from trioet.scon.listeners import shares
 from trioet.scon.management import from_json, of_workers, to_json
-from trioet.scon.serving import Serving
+from trioet.scon.serving import Serving, check, in_use
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +142,8 @@ class Workers:
             try:
                 if await worker.wait_started():
                     self._workers[number] = worker
+                    if self._state != "ok":  # the others were told while it started
+                        await worker.ask(DRAIN)
                     if not begun:
                         task_status.started()
                         begun = True
@@ -205,8 +207,10 @@ class Workers:
         Raises:
           TrioetError: it is wrong, or a worker says so.
         """
-        self.config = self._reread()
+        config = self._reread()
+        check(config)
         told = await self._ask_all(RELOAD)
+        self.config = in_use(config, self.config)
         wrong = [data.decode() for data in told.values() if data != OK]
         if wrong:
             raise LocalError(
