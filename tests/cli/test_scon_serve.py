@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def test_what_is_wrong_is_told_in_one_line(file: Path, capsys: pytest.CaptureFix
 
 def test_a_key_that_is_missing_is_found_by_the_check_too(file: Path) -> None:
     file.write_text(f'scp.psk_file = "/no/such/key"\n{GOOD}')
+
+    assert main(["scon", "serve", "--config", str(file), "-t"]) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        'upstream_option.hook = "no_such_module:f"',
+        'manager_option.token_file = "/no/such/token"',
+        'cluster = {redis="redis://h", listen="h:1", advertise="h:1", key_file="/no/key"}',
+    ],
+)
+def test_the_check_finds_whatever_would_not_serve(file: Path, wrong: str) -> None:
+    file.write_text(f"{wrong}\n{GOOD}")
 
     assert main(["scon", "serve", "--config", str(file), "-t"]) == 2
 
@@ -71,3 +86,23 @@ def test_the_unit_names_this_program_and_what_a_restart_without_an_end_needs(
     assert "\nNotifyAccess=all\n" in unit
     assert "\nEnvironment=TRIOET_RUNTIME_DIR=/run/trioet-scon\n" in unit
     assert "\nRuntimeDirectoryMode=0700\n" in unit
+
+
+def test_a_unit_is_for_the_options_beside_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/etc")
+    given = ["--config", "our.yaml", "--workers", "4", "-v"]
+    assert main(["scon", "serve", *given, "--print-unit"]) == 0
+    (command,) = re.findall("ExecStart=(.*)", capsys.readouterr().out)
+    assert command.endswith(" scon serve --config /etc/our.yaml --workers 4 --verbose")
+
+    assert main(["scon", "serve", "--print-unit"]) == 0
+    assert " scon serve --config /etc/trioet/scon.toml\n" in capsys.readouterr().out
+
+
+def test_a_unit_that_would_not_see_its_configuration_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["scon", "serve", "--config", "/home/ann/scon.toml", "--print-unit"]) == 2
+    assert "sees nothing in /home" in capsys.readouterr().err

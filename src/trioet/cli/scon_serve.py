@@ -20,15 +20,19 @@ COLLECT_AFTER: Final = (20_000, 20, 50)
 all the objects of thousands of sessions takes the better part of a second, and Python's own figures
 ask for it often: of 1,000 sessions at work among 4,000, the p99 of an echo is twice as long."""
 
+UNITS_CONFIG: Final = "/etc/trioet/scon.toml"
+"""What the unit names, unless another is given."""
+
 
 def main(argv: list[str]) -> int:
     """Serve until told to end, or check a configuration."""
     options = build_parser().parse_args(argv)
     if options.print_unit:
         from trioet.scon.unit import unit
-        from trioet.server.units import program, quoted
+        from trioet.server.units import command_line, program
 
-        sys.stdout.write(unit(quoted(program())))
+        words = [program(), "scon", "serve", *_arguments(options)]
+        sys.stdout.write(unit(command_line(words)))
         return 0
     if options.config is None:
         build_parser().error("--config is needed; docs/scon-operations.md has an example")
@@ -36,7 +40,9 @@ def main(argv: list[str]) -> int:
 
     config = configuration(options)
     if options.check or options.dump:
-        config.policy()
+        from trioet.scon.serving import check
+
+        check(config)
         sys.stdout.write(dump(config) if options.dump else f"{options.config}: ok\n")
         return 0
     level = logging.DEBUG if options.verbose else logging.INFO
@@ -59,8 +65,31 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-t", "--check", action="store_true", help="check the configuration only")
     parser.add_argument("-T", "--dump", action="store_true", help="check it, and show all of it")
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
-    parser.add_argument("--print-unit", action="store_true", help="print a systemd unit and exit")
+    parser.add_argument(
+        "--print-unit",
+        action="store_true",
+        help="print a systemd unit for the other options and exit",
+    )
     return parser
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    """The options that were given, for a service whose directory is another.
+
+    Raises:
+      UsageError: the service could not follow them.
+    """
+    from trioet.cli.serve_unit import check_visible, full_path
+
+    words = ["--config", UNITS_CONFIG]
+    if options.config:
+        check_visible("--config", options.config)
+        words[1] = full_path(options.config)
+    if options.workers is not None:
+        words += ["--workers", str(_workers(options.workers))]
+    if options.verbose:
+        words.append("--verbose")
+    return words
 
 
 def configuration(options: argparse.Namespace) -> SconConfig:
@@ -69,15 +98,21 @@ def configuration(options: argparse.Namespace) -> SconConfig:
     Raises:
       UsageError: the file cannot be followed, or a value is impossible.
     """
-    from trioet.errors import UsageError
-    from trioet.scon.config import MAX_WORKERS, read_config
+    from trioet.scon.config import read_config
 
     config = read_config(options.config)
     if options.workers is None:
         return config
-    if not 0 < options.workers <= MAX_WORKERS:
-        raise UsageError(f"--workers {options.workers}: from 1 to {MAX_WORKERS}")
-    return dataclasses.replace(config, workers=options.workers)
+    return dataclasses.replace(config, workers=_workers(options.workers))
+
+
+def _workers(count: int) -> int:
+    from trioet.errors import UsageError
+    from trioet.scon.config import MAX_WORKERS
+
+    if not 0 < count <= MAX_WORKERS:
+        raise UsageError(f"--workers {count}: from 1 to {MAX_WORKERS}")
+    return count
 
 
 def _serve(config: SconConfig, reread: Callable[[], SconConfig]) -> None:

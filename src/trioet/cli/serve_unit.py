@@ -47,7 +47,7 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     for address in options.bind or ():
         words += ["--bind", address]
     if options.config:
-        words += ["--config", _path(options.config)]
+        words += ["--config", full_path(options.config)]
     if options.socket:
         words += ["--socket", os.path.abspath(options.socket)]
     for place in options.relay_to or ():
@@ -59,8 +59,22 @@ def _arguments(options: argparse.Namespace) -> list[str]:
     return words
 
 
-def _path(config: str) -> str:
-    return os.path.abspath(os.path.expanduser(config))
+def full_path(file: str) -> str:
+    """The path of a configuration file, for whoever is in another directory."""
+    return os.path.abspath(os.path.expanduser(file))
+
+
+def check_visible(option: str, file: str) -> None:
+    """
+    Raises:
+      UsageError: the system's unit does not see this file.
+    """
+    path = os.path.realpath(full_path(file))
+    for directory in HIDDEN:
+        if path.startswith(f"{directory}/"):
+            raise UsageError(
+                f"{option} {file}: the system's unit sees nothing in {directory}; put it into /etc"
+            )
 
 
 def _check_system(options: argparse.Namespace) -> None:
@@ -69,13 +83,7 @@ def _check_system(options: argparse.Namespace) -> None:
             f"--socket: the system's unit has {SYSTEM_ROUTER_SOCKET}, where all users' keepers look"
         )
     if options.config:
-        path = os.path.realpath(_path(options.config))
-        for directory in HIDDEN:
-            if path.startswith(f"{directory}/"):
-                raise UsageError(
-                    f"--config {options.config}: the system's unit sees nothing in {directory}; "
-                    "put it into /etc"
-                )
+        check_visible("--config", options.config)
 
 
 def _streams(options: argparse.Namespace, config: ServeConfig) -> list[str]:
