@@ -36,6 +36,16 @@ def test_a_unit_runs_the_proxy_that_was_described(
     assert "Restart=on-failure" in unit
 
 
+def test_a_file_may_follow_its_option_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unit = print_unit("user", ["-Fconf", "-iid", "-F", "none", "-Fnone"], "1 to 2")
+    assert shlex.split(command(unit))[2:] == [
+        *[f"-F{tmp_path}/conf", f"-i{tmp_path}/id", "-F", "none", "-Fnone"],
+    ]
+
+
 def test_what_systemd_would_replace_is_told_to_stay(tmp_path: Path) -> None:
     unit = print_unit("user", ["-o", "User=a%b$c'd"], "100%")
     assert '-o "User=a%%b$$c\'d"' in command(unit)

@@ -33,14 +33,14 @@ from trioet.proxy.keys import read_key
 from trioet.proxy.onward import Onward, OpenStream, eternal, plain
 from trioet.proxy.places import ProxyPlace
 from trioet.proxy.service import serve
-from trioet.session.listeners import open_listener
-from trioet.wire.forward import Address
+from trioet.session.listeners import open_listener, remove_abandoned
+from trioet.wire.forward import Address, UnixPath
 
 log = logging.getLogger(__name__)
 
 
 def run_proxy(options: ProxyOptions) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
       LocalError: it cannot listen.
@@ -64,6 +64,8 @@ async def _run(
     settle_in()
     figures = Figures()
     gateway = None
+    if isinstance(options.listen.endpoint, UnixPath):
+        remove_abandoned(options.listen.endpoint.path)
     with await open_listener(options.listen.endpoint) as listener:
         accept: Callable[[], Awaitable[None]]
         if options.session is not None:

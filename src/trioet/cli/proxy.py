@@ -10,7 +10,7 @@ from trioet.proxy.keys import new_key
 
 
 def main(argv: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM, SIGINT or SIGHUP."""
     options = parse(argv)
     if isinstance(options, str):
         new_key(options)

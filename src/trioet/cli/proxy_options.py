@@ -31,7 +31,7 @@ Without, the other end is a trioet proxy too, and has the same key; first there,
   trioet proxy --listen eternal:*:6622 --to localhost:5432 --key-file proxy.key
   trioet proxy --listen 5432 --to eternal:server:6622 --key-file proxy.key
 
-exit status: 0 after SIGTERM or SIGINT; 255 if it cannot listen; 2 for a command line that
+exit status: 0 after SIGTERM, SIGINT or SIGHUP; 255 if it cannot listen; 2 for a command line that
 cannot be followed.
 """
 

@@ -17,7 +17,7 @@ from trioet.server.systemd import notify
 
 log = logging.getLogger(__name__)
 
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+ENDING: Final = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
 async def serve(
@@ -29,14 +29,17 @@ async def serve(
     token: str | None,
     what: str,
 ) -> None:
-    """Run ``accept``, and a gateway's session if there is one, until SIGTERM or SIGINT.
+    """Run ``accept``, and a gateway's session if there is one, until SIGTERM, SIGINT or SIGHUP.
+
+    SIGHUP that is to be ignored, as by nohup(1), stays so.
 
     ``health`` listens for who asks how the service is, and for those with ``token`` what it
     counts. ``what`` is told when all is ready.
 
     Cancellation resets every connection.
     """
-    with trio.open_signal_receiver(*SIGNALS) as signals:
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    with trio.open_signal_receiver(*ENDING - ignored) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(accept)
             if health is not None:

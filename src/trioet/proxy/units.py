@@ -59,6 +59,9 @@ UNITS: Final = {"system": SYSTEM_UNIT, "user": USER_UNIT}
 FILES: Final = ("--key-file", "--health-token", "-F", "-i")
 """Options whose files a service must find whatever its directory is."""
 
+JOINED: Final = ("-F", "-i")
+"""Those whose file may follow at once: ``-Ffile``."""
+
 
 def print_unit(kind: str, arguments: Sequence[str], what: str) -> str:
     """The unit of that kind, which runs `trioet proxy` with these arguments."""
@@ -75,6 +78,8 @@ def _absolute(arguments: Sequence[str]) -> list[str]:
             found.append(os.path.abspath(word))
         elif equals and option in FILES:
             found.append(f"{option}={os.path.abspath(path)}")
+        elif word[:2] in JOINED and word[2:] not in ("", "none"):
+            found.append(word[:2] + os.path.abspath(word[2:]))
         else:
             found.append(word)
     return found

@@ -1,7 +1,7 @@
 """Listen where a forward begins: on addresses, or on a Unix socket that only its user may use.
 
 Nothing is ever taken from anybody: an address in use, or a path at which something is, is
-an error that says what to do.
+an error that says what to do. A service may first remove what one before it has left.
 """
 
 from __future__ import annotations
@@ -201,6 +201,20 @@ async def open_listener(where: Endpoint) -> Listener:
             raise _cannot_listen(where, error) from error
         opened.pop_all()
         return listener
+
+
+def remove_abandoned(path: str) -> None:
+    """Remove a socket at which nobody listens any more, as a service that was killed leaves it.
+
+    Whatever else is there stays; :func:`open_listener` says what.
+    """
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            probe.setblocking(False)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
 
 
 async def open_datagrams(where: Endpoint) -> Bound:
