@@ -242,6 +242,8 @@ def test_gottys_variables_are_obeyed_and_taken_out(
         ('a = "x', "not understood"),
         ('a = "\\x"', "no text"),
         ("a = b", "value"),
+        (r'a = "\u0000"', "no text"),
+        (r'a = "\ud800"', "no text"),
         ("}", "name"),
         ("a { " * 20, "blocks in each other"),
         ("a = " + "[" * 20, "blocks in each other"),
@@ -264,6 +266,18 @@ def test_configurations_that_cannot_be_read(tmp_path: Path) -> None:
     file.write_text("a = ")
     with pytest.raises(UsageError, match=r"gotty, line 1"):
         read_config(str(file))
+
+
+def test_half_a_second_is_not_none() -> None:
+    given = ["--timeout", "0.5", "--linger", "0.25", "--close-timeout", "0.1"]
+    options = read_options([*given, *COMMAND])
+    assert (options.timeout_s, options.linger_s, options.close_timeout_s) == (0.5, 0.25, 0.1)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf"])
+def test_seconds_that_cannot_be(seconds: str) -> None:
+    with pytest.raises(UsageError, match="--timeout"):
+        read_options([f"--timeout={seconds}", *COMMAND])
 
 
 @given(st.text(max_size=60))

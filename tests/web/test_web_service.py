@@ -9,15 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 import trio
 from websockets.exceptions import ConnectionClosed
 
 from keepers import keepers_in
-from ports import free_ports
 from trioet.cli.web import KeeperSessions, web_key
 from trioet.cli.web_options import read_options
 from trioet.errors import LocalError, StepFailed
@@ -290,31 +290,118 @@ async def test_a_fault_of_ours_costs_one_connection(
 # Listeners
 
 
-def test_addresses_that_cannot_be_had() -> None:
+async def test_addresses_that_cannot_be_had() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for arguments in (["-p", port], ["-a", "192.0.2.1"], ["-a", "no.such.invalid"]):
+        for arguments in (
+            *(["-p", port], ["-a", "192.0.2.1"], ["-a", "no.such.invalid"], ["-a", "a..b"]),
+        ):
             with pytest.raises(StepFailed, match="cannot listen on"):
-                listen(read_options([*arguments, *CAT]))
+                await listen(read_options([*arguments, *CAT]))
 
 
-def test_a_unix_socket_that_nobody_serves_is_replaced_and_no_other(runtime_dir: Path) -> None:
+async def test_a_unix_socket_that_nobody_serves_is_replaced_and_no_other(
+    runtime_dir: Path,
+) -> None:
     path = runtime_dir / "web.sock"
     options = read_options(["--unix-socket", str(path), *CAT])
-    listen(options).close()
-    with listen(options), pytest.raises(StepFailed, match=r"cannot listen at .*web\.sock"):
-        listen(options)
-    path.unlink()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+    with await listen(options):
+        assert path.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(StepFailed, match=r"cannot listen on .*web\.sock"):
+            await listen(options)
     path.write_text("a file")
     with pytest.raises(StepFailed):
-        listen(options)
+        await listen(options)
     assert path.read_text() == "a file"
 
 
-def test_all_addresses_are_both_families() -> None:
-    with listen(read_options(["-a", "::", "-p", str(free_ports(1)[0]), *CAT])) as listener:
-        port = listener.getsockname()[1]
-        socket.create_connection(("127.0.0.1", port)).close()
+async def test_what_came_to_where_its_unix_socket_was_is_left_alone(runtime_dir: Path) -> None:
+    path = runtime_dir / "web.sock"
+    with await listen(read_options(["--unix-socket", str(path), *CAT])):
+        path.unlink()
+        path.mkdir()
+    assert path.is_dir()
+
+
+@pytest.mark.parametrize("address", ["::", "localhost"])
+async def test_all_addresses_are_both_families(address: str) -> None:
+    with await listen(read_options(["-a", address, "-p", "0", *CAT])) as listener:
+        for family in {sock.family for sock in listener.sockets} | {socket.AF_INET}:
+            host = "127.0.0.1" if family == socket.AF_INET else "::1"
+            socket.create_connection((host, listener.port)).close()
+
+
+FEW: Final = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+os.execv(sys.executable, [sys.executable, "-m", "trioet.cli.main", "web", *sys.argv[1:]])
+"""
+
+
+async def test_too_few_descriptors_are_told_once_and_got_over() -> None:
+    command = [sys.executable, "-c", FEW, "-p", "0", *CAT]
+    process = subprocess.Popen(  # noqa: ASYNC220 - it takes no time
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = (await trio.to_thread.run_sync(process.stdout.readline)).decode()
+    browser = Browser(int(re.findall(r":(\d+)/", said)[0]))
+    with ExitStack() as many:
+        for _ in range(40):
+            many.enter_context(socket.create_connection(("127.0.0.1", browser.port)))
+        line = b""
+        while b"too many open files" not in line.lower():
+            line = await trio.to_thread.run_sync(process.stderr.readline)
+    with trio.fail_after(60):
+        assert (await browser.get("healthz")).status == 200
+    process.terminate()
+    _, rest = await trio.to_thread.run_sync(process.communicate)
+    assert process.returncode == 0
+    assert b"Traceback" not in rest
+
+
+def ended(*arguments: str, stdout: int | None = None) -> tuple[int, str]:
+    """The status of one that cannot serve, and what it says."""
+    command = [sys.executable, "-m", "trioet.cli.main", "web", "-q", "-p", "0", *arguments]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, timeout=60, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+def test_a_link_that_cannot_be_printed_is_told_in_a_line() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        status, said = ended(*CAT, stdout=full)
+    finally:
+        os.close(full)
+    assert (status, said) == (
+        255,
+        "trioet: cannot print the link to stdout: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "data", "why"),
+    [
+        ("--index", None, "Is a directory"),
+        ("--index", b"\xff", "not UTF-8"),
+        ("--index", b"{{ .nothing }}", "nothing"),
+        ("--favicon", None, "Is a directory"),
+    ],
+)
+def test_pages_that_cannot_be_shown_are_told_in_a_line(
+    tmp_path: Path, option: str, data: bytes | None, why: str
+) -> None:
+    path = tmp_path / "own.svg"
+    if data is None:
+        path.mkdir()
+    else:
+        path.write_bytes(data)
+    status, said = ended(option, str(path), *CAT)
+    assert (status, said.count("\n")) == (2, 1), said
+    assert why in said
 
 
 def test_a_key_that_was_damaged_is_made_anew(runtime_dir: Path) -> None:

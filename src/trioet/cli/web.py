@@ -68,7 +68,7 @@ async def serve(options: WebOptions, key: bytes, announce: Callable[[str], None]
     Raises:
       LocalError: it cannot be served; with --e2e also: there is no session.
     """
-    failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
+    failure: BaseException | None = None  # carried out, not thrown: a nursery would wrap it
     async with trio.open_nursery() as nursery:
         sessions: Sessions = KeeperSessions(options)
         if options.far is not None:
@@ -78,9 +78,11 @@ async def serve(options: WebOptions, key: bytes, announce: Callable[[str], None]
                 await _serve_one(options, sessions, key, announce, nursery)
             else:
                 await Service(options, sessions, key, announce).run()
-        except TrioetError as error:
-            failure = error
+        except* TrioetError as group:
+            failure = group
         nursery.cancel_scope.cancel()
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
     if failure is not None:
         raise failure
 
@@ -116,7 +118,12 @@ def _announcer(options: WebOptions, publish: Callable[[str], None]) -> Callable[
         if options.has_shares:
             publish(url)
         link = f"{url}#token={options.token}" if options.token else url
-        print(f"trioet web: {link}", flush=True)
+        try:
+            print(f"trioet web: {link}", flush=True)
+        except OSError as error:
+            # What is left of it is not to be tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise LocalError(f"cannot print the link to stdout: {error.strerror}") from error
 
     return announce
 

@@ -236,7 +236,7 @@ def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None
         else None,
         max_connection=_number("max-connection", said("max_connection", 0), 0, 1 << 20),
         once=bool(said("once")),
-        timeout_s=_number("timeout", said("timeout", 0), 0, 1 << 31),
+        timeout_s=_seconds("timeout", said("timeout", 0), 1 << 31),
         width=_number("width", said("width", 0), 0, 10_000),
         height=_number("height", said("height", 0), 0, 10_000),
         close_signal=_signal(said("close_signal", signal.SIGHUP)),
@@ -245,7 +245,7 @@ def _options(settings: dict[str, Any], command: tuple[str, ...], far: Far | None
         pass_headers=bool(said("pass_headers")),
         ws_query=str(said("ws_query_args") or ""),
         ping_s=_number("ping-interval", said("ping_interval", DEFAULT_PING_S), 0, 86400),
-        linger_s=_number("linger", said("linger", DEFAULT_LINGER_S), 0, 30 * 86400),
+        linger_s=_seconds("linger", said("linger", DEFAULT_LINGER_S), 30 * 86400),
         preferences=_preferences(settings),
         quiet=bool(said("quiet")),
     )
@@ -388,9 +388,19 @@ def _number(option: str, value: object, least: int, most: int) -> int:
     return number
 
 
+def _seconds(option: str, value: object, most: int) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise UsageError(f"--{option} {value}: not a number") from None
+    if not 0 <= number <= most:
+        raise UsageError(f"--{option} {value}: from 0 to {most}")
+    return number
+
+
 def _close_timeout(value: object) -> float:
     """GoTTY's default is -1, by which it means ten seconds."""
-    return 10.0 if str(value) in ("-1", "-1.0") else _number("close-timeout", value, 0, 86400)
+    return 10.0 if str(value) in ("-1", "-1.0") else _seconds("close-timeout", value, 86400)
 
 
 def _signal(value: object) -> int:

@@ -123,6 +123,10 @@ class _Parser:
 
     def _unquoted(self) -> str:
         try:
-            return str(json.loads(self._lexeme, strict=False))
+            text = str(json.loads(self._lexeme, strict=False))
+            text.encode()  # no half of a surrogate
+            if "\0" not in text:
+                return text
         except ValueError:
-            raise self._error(f"{self._lexeme} is no text") from None
+            pass
+        raise self._error(f"{self._lexeme} is no text") from None

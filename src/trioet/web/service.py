@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
-import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from socket import gethostname
 from typing import Final
 
 import trio
 
 from trioet.errors import LocalError, StepFailed
+from trioet.session.listeners import CannotListen, Listener, open_listener, remove_abandoned
 from trioet.web.front import Front, Spoken
 from trioet.web.login import Login
 from trioet.web.options import WebOptions
@@ -24,11 +23,12 @@ from trioet.web.terminals import Terminals
 from trioet.web.tls import tls_context
 from trioet.web.visitors import Visitors
 from trioet.web.websocket import WebSocket
+from trioet.wire.forward import ANYWHERE, LOOPBACK, Address, Endpoint, UnixPath
 from trioet.wire.web_http import Request
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 256
+FOLLOWED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 MAX_MESSAGE: Final = 1024 * 1024
 """Bytes of a message of the link's, from a browser."""
@@ -68,8 +68,7 @@ class Service:
         options = self._options
         context = tls_context(options)
         files = read_static_files()
-        listener = listen(options)
-        try:
+        with await listen(options) as listener, trio.open_signal_receiver(*FOLLOWED) as signals:
             async with trio.open_nursery() as nursery:
                 visitors = Visitors(options, self._sessions, nursery, self.finished)
                 site = Site(options, self._login, visitors, files)
@@ -84,14 +83,11 @@ class Service:
                 nursery.start_soon(front.ask_after_the_silent)
                 self._announce(self._url(listener))
                 nursery.start_soon(self._end_when_idle, visitors)
-                await self._follow_signals(front, visitors)
+                nursery.start_soon(self._follow, signals, front)
+                await self.finished.wait()
                 serving.cancel()
                 await visitors.say_goodbye()
                 nursery.cancel_scope.cancel()
-        finally:
-            if options.unix_socket:
-                with suppress(FileNotFoundError):
-                    os.unlink(options.unix_socket)
 
     def _spoken(self, site: Site, visitors: Visitors) -> dict[str, Spoken]:
         async def link(browser: WebSocket, _request: Request, _source: str) -> None:
@@ -112,97 +108,67 @@ class Service:
             log.info("nobody came for %g s (--timeout)", self._options.timeout_s)
             visitors.finished.set()
 
-    async def _follow_signals(self, front: Front, visitors: Visitors) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._reload_on_sighup, front)
-            nursery.start_soon(_set_on_signal, visitors.finished)
-            await visitors.finished.wait()
-            nursery.cancel_scope.cancel()
+    async def _follow(self, signals: AsyncIterator[int], front: Front) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._reload(front)
+            else:
+                self.finished.set()
 
-    async def _reload_on_sighup(self, front: Front) -> None:
-        with trio.open_signal_receiver(signal.SIGHUP) as signals:
-            async for _ in signals:
-                try:
-                    front.context = tls_context(self._options)
-                except LocalError as error:
-                    log.error("certificates not reloaded: %s", error)
-                else:
-                    log.info("certificates reloaded")
+    def _reload(self, front: Front) -> None:
+        try:
+            front.context = tls_context(self._options)
+        except LocalError as error:
+            log.error("certificates not reloaded: %s", error)
+        else:
+            log.info("certificates reloaded" if front.context else "no certificates to reload")
 
-    def _url(self, listener: socket.socket) -> str:
-        if self._options.unix_socket:
+    def _url(self, listener: Listener) -> str:
+        where = listener.addresses[0]
+        if isinstance(where, UnixPath):
             return self._options.unix_socket
-        host, port = listener.getsockname()[:2]
-        name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+        host = LOOPBACK if self._options.address == LOOPBACK else where.host
+        name = gethostname() if host in ("0.0.0.0", "::") else host
         name = f"[{name}]" if ":" in name else name
         scheme = "https" if self._options.has_tls else "http"
-        return f"{scheme}://{name}:{port}{self._options.path}"
-
-
-async def _set_on_signal(finished: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            finished.set()
+        return f"{scheme}://{name}:{where.port}{self._options.path}"
 
 
 async def _serve(
     front: Front,
-    listener: socket.socket,
+    listener: Listener,
     task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Accept until cancelled; those who are there stay."""
     async with trio.open_nursery() as handlers:
-        with trio.CancelScope() as accepting:
+        with trio.CancelScope() as accepting, listener:
             task_status.started(accepting)
-            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-            await trio.serve_listeners(front.serve, listeners, handler_nursery=handlers)
+            while True:
+                sock = trio.socket.from_stdlib_socket(await listener.accept())
+                handlers.start_soon(front.serve, trio.SocketStream(sock))
 
 
-def listen(options: WebOptions) -> socket.socket:
-    """Listen where the operator wants it.
+async def listen(options: WebOptions) -> Listener:
+    """Listen where the operator wants it: a name is all its addresses.
+
+    A Unix socket is its owner's alone, and in place of one that nobody serves.
 
     Raises:
       StepFailed: that cannot be had.
     """
+    where = _where(options)
+    if isinstance(where, UnixPath):
+        remove_abandoned(where.path)
+    try:
+        return await open_listener(where)
+    except CannotListen as error:
+        option = "--unix-socket" if options.unix_socket else "--address or --port"
+        hint = f"choose another with {option}, or stop what listens there"
+        raise StepFailed("listen", str(error), hint) from error
+
+
+def _where(options: WebOptions) -> Endpoint:
     if options.unix_socket:
-        return _listen_unix(options.unix_socket)
-    try:
-        found = socket.getaddrinfo(
-            options.address, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, _, _, _, address = found[0]
-        return socket.create_server(
-            address,
-            family=family,
-            backlog=BACKLOG,
-            dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6(),
-        )
-    except OSError as error:
-        number = error.errno or 0
-        why = os.strerror(number) if number > 0 else error.strerror
-        what = f"cannot listen on {options.address} port {options.port}: {why}"
-        hint = "choose another with --address or --port, or stop what listens there"
-        raise StepFailed("listen", what, hint) from error
-
-
-def _listen_unix(path: str) -> socket.socket:
-    """A socket that only its owner may connect to, in place of one that nobody serves."""
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        with suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.lstat(path).st_mode):
-                with socket.socket(socket.AF_UNIX) as probe:
-                    if probe.connect_ex(path) != 0:
-                        os.unlink(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        what = f"cannot listen at {path}: {error.strerror or error}"
-        hint = "choose another with --unix-socket, or stop what listens there"
-        raise StepFailed("listen", what, hint) from error
-    return listener
+        return UnixPath(os.path.abspath(options.unix_socket))
+    # "::" is every address of both families.
+    return Address(ANYWHERE if options.address == "::" else options.address, options.port)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trioet import __version__
-from trioet.errors import LocalError, StepFailed
+from trioet.errors import LocalError, StepFailed, UsageError
 from trioet.web.headers import environment_of
 from trioet.web.limits import Full
 from trioet.web.login import LASTS_S, LockedOut, Login
@@ -85,7 +85,7 @@ class Site:
         files: Mapping[str, StaticFile],
     ) -> None:
         """Raises:
-        UsageError: the title or the index page cannot be made.
+        UsageError: the title or the index page cannot be made, or a file not be read.
         """
         self._options = options
         self._login = login
@@ -100,11 +100,10 @@ class Site:
         }
         self.title = title(options.title_format, {**self._values, "pid": "", "remote_addr": ""})
         if options.index:
-            with open(options.index, encoding="utf-8") as file:
-                page = index_page(file.read(), self.title)
+            page = index_page(_text("--index", options.index), self.title)
             self._files["index.html"] = static_file("index.html", page)
         if options.favicon:
-            icon = Path(options.favicon).read_bytes()
+            icon = _read("--favicon", options.favicon)
             # By the name that pages have for theirs: what it is says its Content-Type.
             self._files["icon.svg"] = static_file(options.favicon, icon)
 
@@ -381,6 +380,20 @@ def _fields(request: Request, body: bytes) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(HTTPStatus.BAD_REQUEST, "that is no JSON object")
     return value
+
+
+def _read(option: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror}") from error
+
+
+def _text(option: str, path: str) -> str:
+    try:
+        return _read(option, path).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{option} {path}: not UTF-8; save it as UTF-8") from error
 
 
 def _too_often(locked: LockedOut) -> Refusal:
