@@ -52,11 +52,15 @@ class FarSide:
         env = f"TRIOET_RUNTIME_DIR={self.runtime_dir} PYTHONPATH={SOURCE} RES_OPTIONS={names}"
         self.sshd.put_program(name, f'{env} exec {command} "$@"')
 
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """The command line of a trioet command that is about it."""
+        config = str(self.sshd.ssh_config_path)
+        start = [sys.executable, "-m", "trioet.cli.main", name, "-F", config]
+        return [*start, *arguments, self.sshd.host_alias]
+
     def connect(self, *arguments: str) -> list[str]:
         """The command line that connects to it."""
-        config = str(self.sshd.ssh_config_path)
-        command = [sys.executable, "-m", "trioet.cli.main", "connect", "-F", config]
-        host = self.sshd.host_alias
+        *command, host = self.command("connect")
         if "--" in arguments:
             at = arguments.index("--")
             return [*command, *arguments[:at], host, *arguments[at:]]

@@ -18,6 +18,7 @@
     * ``StepFailed``: one step on the way to a session failed; says which and what to do.
     * ``SessionLost``: the server no longer knows the session.
     * ``SessionUsedUp``: no more packets can be counted in it.
+    * ``NobodyReads``: whoever read the output is gone.
 
 Programs print ``str(error)`` after ``trioet: `` and nothing else; so every message is
 one for a person: what, where, and what to do.
@@ -64,6 +65,10 @@ class LocalError(TrioetError):
 
 class UsageError(LocalError):
     """A command line or a configuration file cannot be followed."""
+
+
+class NobodyReads(LocalError):
+    """The pipe or the terminal that the output goes to is gone."""
 
 
 class StepFailed(LocalError):

@@ -7,12 +7,14 @@ import shlex
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 import trio
 
 from farside import FarSide
 from ptys import PATIENCE_S, Person, at_terminal
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -27,9 +29,21 @@ def asks(far_side: FarSide, backend: str) -> list[str]:
     return far_side.connect("--ssh-backend", backend)
 
 
-async def until_asked(person: Person) -> None:
+async def until_asked(person: Person, pid: int | None = None) -> None:
+    """The client, or the process ``pid``, or its ssh, waits for an answer."""
     await person.until(b"user_key")
     await person.until(b": ")
+    # ssh misses a signal that comes between its question and its waiting for the answer.
+    await until(lambda: all(map(waits, children_of(pid or person.process.pid))))
+
+
+def children_of(pid: int) -> list[str]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for children in lists for child in children.read_text().split()]
+
+
+def waits(pid: str) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "R"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -58,6 +72,26 @@ async def test_ctrl_c_at_a_question_of_ssh_s_says_nothing(far_side: FarSide, bac
         assert await person.end() == 130
         assert person.mode() == before
         assert b"trioet" not in person.seen
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_ends_the_doctors_ssh_as_well_while_it_asks(
+    far_side: FarSide, number: signal.Signals
+) -> None:
+    asks(far_side, "openssh")
+    doctor = shlex.join(far_side.command("doctor"))
+    # A shell that stays: the end of a session's first process would end ssh.
+    command = ["sh", "-c", f"{doctor} & echo pid=$!.; wait $!; echo status=$?.; read end"]
+    async with at_terminal(command, far_side.environment) as person:
+        before = person.mode()
+        await person.until(b"pid=")
+        pid = int(await person.until(b"."))
+        await until_asked(person, pid)
+        assert person.mode() != before
+        os.kill(pid, number)
+        await person.until(b"trioet: ended by " + number.name.encode())
+        await person.until(b"status=255.")
+        assert person.mode() == before
 
 
 async def test_what_nohup_wants_ignored_ends_no_session(far_side: FarSide) -> None:

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +22,7 @@ from trioet.bootstrap.ssh_config import SshConfig, check_usable, environment_to_
 from trioet.cli.chained import cannot_relay
 from trioet.cli.connect_options import ConnectOptions, parse_escape
 from trioet.cli.ending import ending_signals, until_ended
+from trioet.cli.output import write_error
 from trioet.cli.passage import Passage, find_passage
 from trioet.cli.private import keep_private
 from trioet.cli.session_ways import SessionWays
@@ -308,9 +308,3 @@ def _explained(error: CannotConnect | Refused, ways: SessionWays) -> StepFailed:
         )
     hint = "install the same protocol version on both"
     return StepFailed("session", f"{where}: {plain(str(error))}", hint)
-
-
-def write_error(data: bytes) -> None:
-    """Write it to stderr."""
-    sys.stderr.buffer.write(data)
-    sys.stderr.buffer.flush()

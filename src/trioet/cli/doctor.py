@@ -14,7 +14,9 @@ from trioet.cli.connect_options import (
     add_ssh_arguments,
     agreed_ports,
 )
+from trioet.cli.ending import until_ended
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
+from trioet.cli.output import printing
 from trioet.cli.parser import Parser
 from trioet.cli.proxy_jump import jumps_of_ssh
 from trioet.cli.ssh_options import ssh_target
@@ -23,6 +25,7 @@ from trioet.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from trioet.doctor.finding import Finding
     from trioet.doctor.walk import Destination
 
 USAGE: Final = "trioet doctor [options] [[user@]host[:port[,port]]]"
@@ -35,7 +38,6 @@ followed, 255 if it cannot even start.
 """
 
 EXIT_WRONG: Final = 1
-EXIT_INTERRUPTED: Final = 130
 
 
 def main(argv: list[str]) -> int:
@@ -58,27 +60,30 @@ def main(argv: list[str]) -> int:
     from trioet.doctor.show import Report, as_json, is_well
     from trioet.doctor.walk import examine, examine_here
 
+    if destination is not None and jumps is None:
+        jumps = jumps_of_ssh(destination.target)
     report = None if options.json else Report(sys.stdout)
-    tell = report.add if report is not None else lambda finding: None
-    findings = []
-    try:
-        if destination is not None and jumps is None:
-            jumps = jumps_of_ssh(destination.target)
-        if destination is not None and jumps:
-            findings = trio.run(examine_through, destination, jumps, tell)
-        elif destination is not None:
-            findings = trio.run(examine, destination, tell)
+
+    def tell(finding: Finding) -> None:
+        if report is not None:
+            with printing():
+                report.add(finding)
+
+    async def walk() -> int:
+        if destination is None:
+            findings = await examine_here(tell)
+        elif jumps:
+            findings = await examine_through(destination, jumps, tell)
         else:
-            findings = trio.run(examine_here, tell)
-    except* KeyboardInterrupt:
-        pass
-    if not findings:
-        return EXIT_INTERRUPTED
-    if report is not None:
-        report.end(findings)
-    else:
-        print(as_json(options.host, findings))
-    return 0 if is_well(findings) else EXIT_WRONG
+            findings = await examine(destination, tell)
+        with printing():
+            if report is not None:
+                report.end(findings)
+            else:
+                print(as_json(options.host, findings))
+        return 0 if is_well(findings) else EXIT_WRONG
+
+    return trio.run(until_ended, walk)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from trioet.cli.ending import ending_signals
+from trioet.cli.output import complain, printing, write_error
 from trioet.errors import StepFailed, TrioetError
 
 EXIT_NOT_DONE: Final = 1
@@ -27,11 +27,12 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
     """
 
     def show(text: str) -> None:
-        print(f"{host}: {text}", flush=True)
+        with printing():
+            print(f"{host}: {text}")
 
     def chat(text: str) -> None:
         if is_verbose:
-            print(f"    {text}", file=sys.stderr, flush=True)
+            write_error(f"    {text}\n".encode(errors="replace"))
 
     async def all_of_it() -> int:
         status = 0
@@ -54,9 +55,9 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
             nursery.cancel_scope.cancel()
         if status:
             # What failed then is ssh, whom the signal reached as well.
-            print(f"trioet: {host}: interrupted", file=sys.stderr)
+            complain(f"{host}: interrupted")
         elif isinstance(failure, StepFailed) and failure.step != "ssh":
-            print(f"trioet: {failure}", file=sys.stderr)
+            complain(failure)
             status = EXIT_NOT_DONE
         elif failure is not None:
             raise failure

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from trioet.cli.coercion import undo_coercion
 from trioet.cli.importing import imported
+from trioet.cli.output import complain
 from trioet.errors import TrioetError, UsageError
 
 TYPE_CHECKING = False
@@ -92,10 +93,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(arguments[1:])
     except UsageError as error:
-        print(f"trioet: {error}", file=sys.stderr)
+        complain(error)
         return EXIT_USAGE
     except TrioetError as error:
-        print(f"trioet: {error}", file=sys.stderr)
+        complain(error)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

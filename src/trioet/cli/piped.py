@@ -10,8 +10,9 @@ from functools import partial
 from trioet.bootstrap.invitation import Invitation
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.cli.connect_options import ConnectOptions
-from trioet.cli.connected import RunSession, drive, settle_in, warnings_shown, write_error
+from trioet.cli.connected import RunSession, drive, settle_in, warnings_shown
 from trioet.cli.ending import ending_signals
+from trioet.cli.output import write_error
 from trioet.cli.passage import Passage
 from trioet.cli.pipe_options import PipeOptions
 from trioet.cli.session_ways import SessionWays

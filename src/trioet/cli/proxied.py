@@ -18,7 +18,8 @@ from trioet.bootstrap.spawn import spawn_ssh, spawn_ssh_config, ssh_argv, ssh_co
 from trioet.bootstrap.ssh_config import SshConfig
 from trioet.cli.connect import jumphosts_found
 from trioet.cli.connect_options import ConnectOptions, SshBackend
-from trioet.cli.connected import connect, connect_without_ssh, drive, settle_in, write_error
+from trioet.cli.connected import connect, connect_without_ssh, drive, settle_in
+from trioet.cli.output import write_error
 from trioet.cli.passage import Passage
 from trioet.cli.piped import bare_wish
 from trioet.cli.proxy_options import ProxyOptions

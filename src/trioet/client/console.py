@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 
 import trio
 
-from trioet.errors import LocalError
+from trioet.errors import LocalError, NobodyReads
 
 Size: TypeAlias = tuple[int, int, int, int]
 """Rows, columns, and pixels across and down (0 where unknown)."""
@@ -94,21 +94,23 @@ class Console:
         """Write what can be written now; return how many bytes that was.
 
         Raises:
-          LocalError: the terminal, or whoever read the pipe, is gone.
+          NobodyReads: the terminal, or whoever read the pipe, is gone.
+          LocalError: it cannot be written for another reason, as a full disk.
         """
         try:
             return self._sink.write(data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise LocalError(_why_not_written(error)) from error
+            raise _not_written(error) from error
 
     async def write(self, data: bytes | bytearray) -> None:
         """Write all of it. Cancellation leaves a beginning written, nobody knows how much:
         who must know uses :meth:`write_nowait` and :meth:`wait_writable`.
 
         Raises:
-          LocalError: the terminal, or whoever read the pipe, is gone.
+          NobodyReads: the terminal, or whoever read the pipe, is gone.
+          LocalError: it cannot be written for another reason, as a full disk.
         """
         rest = memoryview(data)
         while rest:
@@ -357,14 +359,14 @@ async def watch_window_size(
                 on_continue()
 
 
-def _why_not_written(error: OSError) -> str:
+def _not_written(error: OSError) -> LocalError:
     match error.errno:
         case errno.EIO:
-            return "the terminal is gone"
+            return NobodyReads("the terminal is gone")
         case errno.EPIPE | errno.ECONNRESET:
-            return "nobody reads the output any more"
+            return NobodyReads("nobody reads the output any more")
         case _:
-            return f"cannot write the output: {error.strerror}"
+            return LocalError(f"cannot write the output: {error.strerror}")
 
 
 def _raw(cooked: list[int | list[bytes | int]]) -> list[int | list[bytes | int]]:

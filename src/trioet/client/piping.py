@@ -15,7 +15,7 @@ import trio
 
 from trioet.client.console import Console
 from trioet.client.tunnels import NUMBERS_OF_LOOPBACK
-from trioet.errors import LocalError, StepFailed
+from trioet.errors import LocalError, NobodyReads, StepFailed
 from trioet.session.channel import Channel, Traffic
 from trioet.session.destinations import CannotReach, reset
 from trioet.session.forwards import Forwards
@@ -41,6 +41,8 @@ class Pipe:
         self._host = host
         self._destination = destination
         self._scope = trio.CancelScope()
+        self._failure: StepFailed | None = None
+        """Why the output could not be written."""
         self.begun = False
         self.on_question: Callable[[], None] = lambda: None
         """Called when something was said that is probably waited for an answer to."""
@@ -58,7 +60,8 @@ class Pipe:
         Cancellation resets the connection on the other side when the session ends.
 
         Raises:
-          StepFailed: the place cannot be reached, or the connection to it was reset.
+          StepFailed: the place cannot be reached, or the connection to it was reset, or the
+              output cannot be written.
         """
         self._check_reachable(forwards)
         self.begun = True
@@ -71,6 +74,8 @@ class Pipe:
                     await self._copy(forwards, channel, near)
         finally:
             reset(its)  # of no effect where it was closed in order
+        if self._failure is not None:
+            raise self._failure
 
     async def _copy(self, forwards: Forwards, channel: Channel, near: trio.SocketStream) -> None:
         shown_all = trio.Event()
@@ -108,8 +113,11 @@ class Pipe:
                 await self._console.write(data)
         except trio.BrokenResourceError:
             pass  # as above
-        except LocalError:
+        except NobodyReads:
             await self._listen_in_vain(near)
+        except LocalError as error:
+            self._failure = StepFailed("pipe", str(error))
+            self._scope.cancel()
         self._console.end_output()
         shown_all.set()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -106,8 +106,8 @@ class Visit:
     def _take_words(self, data: bytes) -> None:
         self.words.feed(data)
         if self._shows_words:
-            sys.stderr.buffer.write(data)
-            sys.stderr.buffer.flush()
+            with suppress(OSError):  # where nobody reads it
+                os.write(2, data)
 
     async def _read(self, stream: trio.abc.ReceiveStream, take: Callable[[bytes], None]) -> None:
         while data := await stream.receive_some(CHUNK):
