@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,13 @@ def test_which_page(runtime_dir: Path) -> None:
     assert runtime_dir
     assert options("--url", "https://name.example") == "https://name.example/"
     assert options("--url", "https://name.example/a") == "https://name.example/a"
-    for url in ("name.example", "ftp://name.example/", "https:///x", "https://name.example/#x"):
+    for url in (
+        "name.example",
+        "ftp://name.example/",
+        "https:///x",
+        "https://name.example/#x",
+        "http://[",
+    ):
         with pytest.raises(UsageError, match="--url"):
             options("--url", url)
 
@@ -199,6 +206,53 @@ async def test_the_link_is_shown_to_the_owner_alone(runtime_dir: Path, free_tcp_
             await screen.run(b"share --revoke all\n", b"revoked: 1, 2, 4")
             assert await stage.shares() == []
             await screen.run(b"share --list\n", b"nobody is watching")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_takes_the_link_off_the_screen_and_makes_it_void(
+    runtime_dir: Path, free_tcp_port: int, number: signal.Signals
+) -> None:
+    with published_page() as publish:
+        publish(PAGE)
+        async with theatre(runtime_dir, free_tcp_port, shell(runtime_dir)) as stage:
+            screen = Screen(stage)
+            share = f"exec {sys.executable} -m trioet.cli.main share".encode()
+            line = b"(echo p''id=$BASHPID.; " + share + b"); echo status''=$?.\n"
+            shown = await screen.run(line, b"Ctrl-C makes it void")
+            found = re.search(rb"pid=([0-9]+)\.", shown)
+            assert found, shown
+            before = len(stage.owner.shown)
+            os.kill(int(found[1]), number)
+            status = 130 if number == signal.SIGINT else 255
+            await until(lambda: b"status=%d." % status in stage.owner.shown[before:], 30)
+            assert b"\x1b[?1049l" in stage.owner.shown[before:]
+            await until(lambda: len(stage.keeper._shares) == 0)
+
+
+async def test_who_shares_is_not_stopped_before_the_link(
+    runtime_dir: Path, free_tcp_port: int
+) -> None:
+    with published_page() as publish:
+        publish(PAGE)
+        async with theatre(runtime_dir, free_tcp_port, shell(runtime_dir)) as stage:
+            screen = Screen(stage)
+            for key in (b"\x1a", b"\x1c"):
+                await screen.run(b"share\n", b"Ctrl-C makes it void")
+                after = await screen.run(key, b"that nobody has opened yet")
+                assert b"\x1b[?1049l" in after
+
+
+async def test_without_a_terminal_for_keys_it_says_how_else(
+    runtime_dir: Path, free_tcp_port: int
+) -> None:
+    with published_page() as publish:
+        publish(PAGE)
+        async with theatre(runtime_dir, free_tcp_port, shell(runtime_dir)) as stage:
+            line = f"setsid -w {sys.executable} -m trioet.cli.main share; echo status''=$?.\n"
+            shown = await Screen(stage).run(line.encode(), b"status=255.")
+            assert b"trioet share | cat" in shown
+            assert b"Traceback" not in shown
+            await until(lambda: len(stage.keeper._shares) == 0)
 
 
 async def test_in_a_pipe_the_link_is_all_that_is_printed(

@@ -13,6 +13,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import sys
 import termios
 import tty
@@ -21,10 +22,12 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from trioet.cli.ending import ENDING
 from trioet.cli.keeper_answer import granted
+from trioet.cli.output import printing
 from trioet.cli.qr import qr_text
 from trioet.cli.terminal import ask_keeper
-from trioet.errors import StepFailed, UsageError
+from trioet.errors import LocalError, StepFailed, UsageError
 from trioet.server.pages import pages
 from trioet.server.share_request import (
     MAX_EXPIRES_S,
@@ -38,6 +41,9 @@ from trioet.server.share_request import (
 EXPIRES_S = 3600
 LOOK_EVERY_S = 0.5
 """While the link is shown, how often it is looked whether somebody has opened it."""
+
+NO_SIGNAL = b"\0"
+"""_POSIX_VDISABLE: no key makes that signal."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 HINT = "Any key takes it off the screen, and it stays good; Ctrl-C makes it void."
@@ -62,10 +68,13 @@ def main(argv: list[str]) -> int:
         hint = "run it in a shell of the session that is to be shared"
         raise StepFailed("share", "this is no trioet session ($TRIOET_SESSION is not set)", hint)
     if options.list:
-        _print_shares(_ask(SharesRequest(session))["shares"], as_json=options.json)
+        shares = _ask(SharesRequest(session))["shares"]
+        with printing():
+            _print_shares(shares, as_json=options.json)
     elif options.revoke is not None:
         revoked = _ask(RevokeRequest(session, _share_number(options.revoke)))["revoked"]
-        print(f"revoked: {', '.join(map(str, revoked)) or 'there is nothing to revoke'}")
+        with printing():
+            print(f"revoked: {', '.join(map(str, revoked)) or 'there is nothing to revoke'}")
     else:
         _share(session, options)
     return 0
@@ -108,10 +117,12 @@ def _share(session: str, options: argparse.Namespace) -> None:
     link = f"{page}#share={answer['ticket']}/{answer['key']}"
     if options.json:
         told = {"number": number, "url": link, "write": options.write, "expires_s": expires_s}
-        print(json.dumps(told))
+        with printing():
+            print(json.dumps(told))
         return
     if not shows:
-        print(link)
+        with printing():
+            print(link)
         return
     what = "type in" if options.write else "look on at"
     heading = f"Whoever opens this link first can {what} this session for {options.expires}:"
@@ -142,7 +153,7 @@ def _rows(line: str, columns: int) -> int:
 def _show(session: str, number: int, text: str) -> None:
     """Show the link until a key is pressed, or it was opened, or is void."""
     state = "link"
-    with _keys() as keys:
+    with _ended_in_order(), _keys() as keys:
         sys.stdout.write(ENTER + text)
         sys.stdout.flush()
         try:
@@ -161,7 +172,8 @@ def _show(session: str, number: int, text: str) -> None:
             said = "has a link that nobody has opened yet"
         case _:
             said = "has a viewer"
-    print(f"trioet: share {number} {said}; trioet share --list, --revoke {number}")
+    with printing():
+        print(f"trioet: share {number} {said}; trioet share --list, --revoke {number}")
 
 
 def _state(session: str, number: int) -> str:
@@ -171,12 +183,42 @@ def _state(session: str, number: int) -> str:
 
 
 @contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """What ends a program raises LocalError: the terminal is to be given back."""
+
+    def end(number: int, _frame: object) -> None:
+        raise LocalError(f"ended by {signal.Signals(number).name}")
+
+    numbers = [each for each in ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
 def _keys() -> Iterator[int]:
-    """The terminal, which tells each key at once and echoes none."""
-    descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
+    """The terminal, which tells each key at once and echoes none. Ctrl-Z is a key like others:
+    a link is not to stay on the screen of who is stopped.
+
+    Raises:
+      StepFailed: there is no terminal to read keys from.
+    """
+    try:
+        descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        what = f"no key can be read here that takes the link off the screen: {error.strerror}"
+        hint = "into a pipe goes the link alone: trioet share | cat"
+        raise StepFailed("share", what, hint) from error
     try:
         before = termios.tcgetattr(descriptor)
         tty.setcbreak(descriptor)
+        mode = termios.tcgetattr(descriptor)
+        mode[6][termios.VSUSP] = mode[6][termios.VQUIT] = NO_SIGNAL
+        termios.tcsetattr(descriptor, termios.TCSANOW, mode)
         try:
             yield descriptor
         finally:
@@ -202,7 +244,10 @@ def _print_shares(shares: list[dict[str, Any]], *, as_json: bool) -> None:
 def _page(options: argparse.Namespace) -> str:
     """The address of the page, without a fragment."""
     if options.url:
-        parts = urlsplit(options.url)
+        try:
+            parts = urlsplit(options.url)
+        except ValueError as error:
+            raise UsageError(f"--url {options.url}: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.fragment:
             raise UsageError(f"--url {options.url}: an address is https://NAME/PATH/")
         return options.url if parts.path else f"{options.url}/"
