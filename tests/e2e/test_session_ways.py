@@ -20,7 +20,7 @@ import trio
 
 from farside import FarSide
 from ports import free_ports
-from ptys import Person, at_terminal
+from ptys import PATIENCE_S, Person, at_terminal
 from shown import output_of
 from trioet.demo.cutter import Cutter
 from trioet.doctor.stand_in import INVALID_KEY
@@ -322,6 +322,36 @@ async def test_a_login_that_fails_leaves_the_session_as_it_was(far_side: FarSide
         await person.until(b"trioet: ssh was not let in (publickey)\r\n")
         assert person.mode() == raw
         assert await person.run(b"echo $mine") == b"7\r\n"
+        await person.type(b"exit\n")
+        assert await person.end() == 0
+
+
+async def test_ctrl_c_gives_up_a_login_and_nothing_else(far_side: FarSide) -> None:
+    """Be it that ssh asks, or that nobody answers it."""
+    key = str(far_side.sshd.user_key_path)
+    far_side.start_router()
+    async with at_terminal(far_side.connect(), far_side.environment) as person:
+        await person.run(b"mine=7; stty -echo")
+        raw = person.mode()
+        await trio.run_process(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", key])
+        await person.type(b"\r~L")
+        await person.until(b"user_key': ")
+        await person.type(b"\x1a\x1c\x03")
+        await person.until(b"trioet: ")
+        await until(lambda: person.mode() == raw)
+        assert await person.run(b"echo $mine") == b"7\r\n"
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            config = far_side.sshd.ssh_config_path
+            port = silent.getsockname()[1]
+            config.write_text(f"Port {port}\n{config.read_text()}")
+            await person.type(b"\r~L")
+            with trio.fail_after(PATIENCE_S):
+                await trio.lowlevel.wait_readable(silent)
+            await person.type(b"\x03")
+            await person.until(b"trioet: ")
+            await until(lambda: person.mode() == raw)
+            assert await person.run(b"echo $mine") == b"7\r\n"
+            trio.lowlevel.notify_closing(silent)
         await person.type(b"exit\n")
         assert await person.end() == 0
 

@@ -481,13 +481,12 @@ class Client:
         line: Line | None = None
         said = "trioet: logged in"
         async with self._screen.held():
-            self._console.enter_line_mode()
-            self._console.notice(f"\ntrioet: ssh logs in to {self._wish.host}")
-            try:
-                line = await self._wish.log_in()
-            except TrioetError as error:
-                said = f"trioet: {error}"
-            self._console.leave_line_mode()
+            with self._console.lent():
+                self._console.notice(f"\ntrioet: ssh logs in to {self._wish.host}")
+                try:
+                    line = await self._wish.log_in()
+                except TrioetError as error:
+                    said = f"trioet: {error}"
         self._console.notice(said)
         return line
 

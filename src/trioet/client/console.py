@@ -32,6 +32,9 @@ Size: TypeAlias = tuple[int, int, int, int]
 
 DEFAULT_SIZE: Final[Size] = (24, 80, 0, 0)
 
+NO_SIGNAL: Final = b"\0"
+"""_POSIX_VDISABLE: no key makes that signal."""
+
 MOMENT_MS: Final = 1
 """What a terminal that keeps up may take before it asks for more."""
 
@@ -162,15 +165,39 @@ class Console:
             raise LocalError("the terminal is gone") from error
         self._raw = True
 
-    def enter_line_mode(self) -> None:
-        """Have the terminal itself edit a line, and echo it; Ctrl-C is a key like others."""
+    def enter_line_mode(self, *, interrupts: bool = False) -> None:
+        """Have the terminal itself edit a line, and echo it.
+
+        Ctrl-C is a key like others, or ``interrupts`` whoever runs at the terminal; nothing
+        else that is typed makes a signal.
+        """
         if self._cooked is not None:
             mode = list(self._cooked)
-            lflag = mode[3]
+            lflag, characters = mode[3], mode[6]
             assert isinstance(lflag, int)
-            mode[3] = lflag & ~termios.ISIG
+            assert isinstance(characters, list)
+            if interrupts:
+                mode[6] = characters = list(characters)
+                characters[termios.VSUSP] = characters[termios.VQUIT] = NO_SIGNAL
+            mode[3] = lflag | termios.ISIG if interrupts else lflag & ~termios.ISIG
             with suppress(termios.error):
                 termios.tcsetattr(self._source.descriptor, termios.TCSADRAIN, mode)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Another program asks at the terminal: Ctrl-C ends that, and not us."""
+        before = signal.getsignal(signal.SIGINT)
+        heeded = self._cooked is not None and before is not signal.SIG_IGN
+        if heeded:
+            # No SIG_IGN: the other program would inherit that.
+            signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        self.enter_line_mode(interrupts=True)
+        try:
+            yield
+        finally:
+            self.leave_line_mode()
+            if heeded:
+                signal.signal(signal.SIGINT, before)
 
     def leave_line_mode(self) -> None:
         """Make it what it was before: raw, or the user's own."""
