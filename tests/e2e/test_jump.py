@@ -71,6 +71,24 @@ def test_without_the_wish_they_are_sshs_own_business(through_one: Journey) -> No
     assert not (through_one.hosts["a"].runtime_dir / "keeper.log").exists()
 
 
+async def test_a_jumphost_that_hangs_keeps_nobody_who_goes(
+    through_one: Journey, tmp_path: Path
+) -> None:
+    """Nor the terminal, which a connection of ssh's would hold."""
+    hangs = tmp_path / "hangs"
+    through_one.hosts["a"].sshd.put_program("trioet", f"echo $$ >{hangs}; exec sleep 1000")
+    command = through_one.connect("--jump", "a")
+    async with at_terminal(command, through_one.environment) as person:
+        await until(lambda: hangs.exists() and hangs.read_text())
+        os.kill(person.process.pid, signal.SIGTERM)
+        await person.until(b"trioet: ended by SIGTERM")
+        try:
+            assert await person.end() == 255
+        finally:
+            os.kill(int(hangs.read_text()), signal.SIGKILL)
+    assert os.listdir(through_one.config.parent) == ["ssh_config"]
+
+
 async def test_a_session_outlives_the_jumphosts_keeper(through_one: Journey) -> None:
     """Whose relays are gone with it: ssh is asked again, and asks nothing."""
     hop = through_one.hosts["a"]

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PERSIST_S = 10
 """How long ssh keeps a connection that nobody uses."""
+
+ENDING_GRACE_S = 2
+"""How long one may take to hear that it is to end."""
 
 LONGEST_PLACE = 107 - len("/8-") - 40 - 17
 """Bytes of a directory in which ssh can make its sockets: unix(7), less a number and a hash
@@ -56,7 +60,8 @@ def shared_logins(
     """A configuration file by which ssh shares its connections to ``hosts``.
 
     It stands for ``config_file`` (``-F``), whose words it includes. It lies in ``directory``,
-    which is private, and vanishes at the end. Without such a place, it is ``config_file``.
+    which is private, and vanishes at the end, as do the connections. Without such a place, it
+    is ``config_file``.
     """
     if not _fits(directory):
         yield config_file
@@ -81,4 +86,22 @@ def shared_logins(
         _write(path + QUIET, ["BatchMode yes", *lines])
         yield path
     finally:
+        _end_those_left(place)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _end_those_left(place: str) -> None:
+    """One whose far side hangs would stay, and hold the terminal, for as long as that does."""
+    for entry in os.scandir(place):
+        if entry.is_file(follow_symlinks=False):
+            continue
+        command = ["ssh", "-F", "none", "-S", entry.path, "-O", "exit", "--", "any"]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=ENDING_GRACE_S,
+                check=False,
+            )
