@@ -154,9 +154,9 @@ def _show(session: str, number: int, text: str) -> None:
     """Show the link until a key is pressed, or it was opened, or is void."""
     state = "link"
     with _ended_in_order(), _keys() as keys:
-        sys.stdout.write(ENTER + text)
-        sys.stdout.flush()
         try:
+            sys.stdout.write(ENTER + text)
+            sys.stdout.flush()
             while state == "link" and not select.select([keys], [], [], LOOK_EVERY_S)[0]:
                 state = _state(session, number)
         finally:
