@@ -16,7 +16,7 @@ from trioet.cli.connect_options import (
 )
 from trioet.cli.ending import until_ended
 from trioet.cli.jump_options import add_jump_arguments, read_jumps
-from trioet.cli.output import printing
+from trioet.cli.output import Printing
 from trioet.cli.parser import Parser
 from trioet.cli.proxy_jump import jumps_of_ssh
 from trioet.cli.ssh_options import ssh_target
@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
 
     def tell(finding: Finding) -> None:
         if report is not None:
-            with printing():
+            with Printing():
                 report.add(finding)
 
     async def walk() -> int:
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
             findings = await examine_through(destination, jumps, tell)
         else:
             findings = await examine(destination, tell)
-        with printing():
+        with Printing():
             if report is not None:
                 report.end(findings)
             else:

@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from trioet.cli.ending import ending_signals
-from trioet.cli.output import complain, printing, write_error
+from trioet.cli.output import Printing, complain, write_error
 from trioet.errors import StepFailed, TrioetError
 
 EXIT_NOT_DONE: Final = 1
@@ -27,7 +27,7 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
     """
 
     def show(text: str) -> None:
-        with printing():
+        with Printing():
             print(f"{host}: {text}")
 
     def chat(text: str) -> None:

@@ -1,33 +1,51 @@
-"""What a command prints: that it cannot be written has a reason, and is no crash."""
+"""What a command prints: that it cannot be written has a reason, and is no crash.
+
+Imports nothing slow: `trioet terminal` is on every user's way to a prompt.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 
 from trioet.errors import LocalError, NobodyReads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
 
 
-@contextmanager
-def printing() -> Iterator[None]:
-    """What is printed in this context has been written at its end.
+class Printing:
+    """A context: what is printed in it has been written at its end.
 
     Raises:
+      NobodyReads: it cannot be, for whoever read it is gone.
       LocalError: it cannot be; says why.
     """
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        _lead_nowhere(1)
-        if isinstance(error, BrokenPipeError):
-            raise NobodyReads("nobody reads the output any more") from error
-        raise LocalError(f"cannot write the output: {error.strerror}") from error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                sys.stdout.flush()
+        except OSError as failed:
+            raise _not_written(failed) from failed
+        if isinstance(error, OSError):
+            raise _not_written(error) from error
+
+
+def _not_written(error: OSError) -> LocalError:
+    _lead_nowhere(1)
+    if isinstance(error, BrokenPipeError):
+        return NobodyReads("nobody reads the output any more")
+    return LocalError(f"cannot write the output: {error.strerror}")
 
 
 def complain(text: object) -> None:

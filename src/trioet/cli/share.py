@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from trioet.cli.ending import ENDING
 from trioet.cli.keeper_answer import granted
-from trioet.cli.output import printing
+from trioet.cli.output import Printing
 from trioet.cli.qr import qr_text
 from trioet.cli.terminal import ask_keeper
 from trioet.errors import LocalError, StepFailed, UsageError
@@ -69,11 +69,11 @@ def main(argv: list[str]) -> int:
         raise StepFailed("share", "this is no trioet session ($TRIOET_SESSION is not set)", hint)
     if options.list:
         shares = _ask(SharesRequest(session))["shares"]
-        with printing():
+        with Printing():
             _print_shares(shares, as_json=options.json)
     elif options.revoke is not None:
         revoked = _ask(RevokeRequest(session, _share_number(options.revoke)))["revoked"]
-        with printing():
+        with Printing():
             print(f"revoked: {', '.join(map(str, revoked)) or 'there is nothing to revoke'}")
     else:
         _share(session, options)
@@ -117,11 +117,11 @@ def _share(session: str, options: argparse.Namespace) -> None:
     link = f"{page}#share={answer['ticket']}/{answer['key']}"
     if options.json:
         told = {"number": number, "url": link, "write": options.write, "expires_s": expires_s}
-        with printing():
+        with Printing():
             print(json.dumps(told))
         return
     if not shows:
-        with printing():
+        with Printing():
             print(link)
         return
     what = "type in" if options.write else "look on at"
@@ -172,7 +172,7 @@ def _show(session: str, number: int, text: str) -> None:
             said = "has a link that nobody has opened yet"
         case _:
             said = "has a viewer"
-    with printing():
+    with Printing():
         print(f"trioet: share {number} {said}; trioet share --list, --revoke {number}")
 
 
