@@ -12,7 +12,7 @@ import pytest
 
 LUXURY = {
     *("argparse", "json", "re", "typing", "dataclasses", "subprocess", "secrets"),
-    *("socket", "enum", "selectors", "contextlib", "functools"),
+    *("socket", "enum", "selectors"),
 }
 """What `trioet terminal` does without on its way to an invitation: half of its time."""
 
