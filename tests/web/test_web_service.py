@@ -376,10 +376,7 @@ def test_a_link_that_cannot_be_printed_is_told_in_a_line() -> None:
         status, said = ended(*CAT, stdout=full)
     finally:
         os.close(full)
-    assert (status, said) == (
-        255,
-        "trioet: cannot print the link to stdout: No space left on device\n",
-    )
+    assert (status, said) == (255, "trioet: cannot write the output: No space left on device\n")
 
 
 @pytest.mark.parametrize(

@@ -37,22 +37,23 @@ def run(host: str, is_verbose: bool, work: Callable[[Show, Show], Awaitable[None
     async def all_of_it() -> int:
         status = 0
         failure: TrioetError | None = None  # carried out, not thrown: a nursery would wrap it
+        scope = trio.CancelScope()
 
-        async def end_by_signal(task_status: trio.TaskStatus[None]) -> None:
+        async def end_by_signal() -> None:
             nonlocal status
-            with ending_signals() as signals:
-                task_status.started()
-                async for number in signals:
-                    status = 128 + number
-                    nursery.cancel_scope.cancel()
+            async for number in signals:  # to the end: a second one is not to leave ssh behind
+                status = 128 + number
+                scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            await nursery.start(end_by_signal)
-            try:
-                await work(show, chat)
-            except TrioetError as error:
-                failure = error
-            nursery.cancel_scope.cancel()
+        with ending_signals() as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_by_signal)
+                try:
+                    with scope:
+                        await work(show, chat)
+                except TrioetError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
         if status:
             # What failed then is ssh, whom the signal reached as well.
             complain(f"{host}: interrupted")

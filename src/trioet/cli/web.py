@@ -15,6 +15,7 @@ import trio
 
 from trioet.bootstrap.credentials import new_real_credentials
 from trioet.cli.keeper_answer import granted
+from trioet.cli.output import Printing
 from trioet.cli.private import keep_private
 from trioet.cli.terminal import connect_keeper
 from trioet.cli.web_options import is_private, read_options
@@ -118,12 +119,8 @@ def _announcer(options: WebOptions, publish: Callable[[str], None]) -> Callable[
         if options.has_shares:
             publish(url)
         link = f"{url}#token={options.token}" if options.token else url
-        try:
-            print(f"trioet web: {link}", flush=True)
-        except OSError as error:
-            # What is left of it is not to be tried again at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise LocalError(f"cannot print the link to stdout: {error.strerror}") from error
+        with Printing():
+            print(f"trioet web: {link}")
 
     return announce
 
