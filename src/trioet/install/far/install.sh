@@ -16,7 +16,8 @@ fail() {
 
 clean_up() {
     trap '' HUP INT TERM PIPE
-    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
+    # Gone before "done" is said: else it may take the first byte of the next request along.
+    [ -z "$watcher" ] || { kill "$watcher" && wait "$watcher"; } 2>/dev/null
     [ -n "$switched" ] || {
         [ -z "$new" ] || rm -rf "$new"
         [ -z "$new" ] || [ -n "$had_python" ] || rm -rf "$base/python"
